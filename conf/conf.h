@@ -1,0 +1,158 @@
+/**
+ * @file
+ * The configuration file: YAML by libyaml, one table of options (conf/options.h), a struct filled
+ * from it. Every error names file, line, column, key and what was expected.
+ * Threads: reading happens in the main thread; a finished struct conf is constant.
+ */
+#pragma once
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "conf/err.h"
+#include "conf/log.h"
+
+enum conf_compat { CONF_COMPAT_HOMER, CONF_COMPAT_KAMAILIO, CONF_COMPAT_OPENSIPS };
+enum conf_durability { CONF_DURABILITY_SPOOL, CONF_DURABILITY_DISK, CONF_DURABILITY_MEMORY };
+
+#define CONF_MAX_LISTENERS 16 /* entries of `hep` */
+#define CONF_MAX_ENDPOINTS 8  /* addresses of one listener */
+#define CONF_MAX_NETS 64      /* networks of one allow list */
+#define CONF_MAX_KEYS 16      /* keys of one listener */
+#define CONF_MAX_LEGS 8       /* headers in `legs` */
+#define CONF_MAX_CUSTOM 3     /* headers in `custom_fields` */
+
+/* A list of strings; each is owned by the struct conf. */
+struct conf_strings {
+	size_t count;
+	char **at;
+};
+
+/* An address to listen on, from "udp:ADDRESS:PORT" (IPv6 in brackets). */
+struct conf_endpoint {
+	struct sockaddr_storage addr;
+	socklen_t addr_len;
+	char text[96]; /* as written, for messages */
+};
+
+/*
+ * A network, from "10.0.0.0/8", "fc00::/7" or one address. IPv4 is held as ::ffff:a.b.c.d, prefix +
+ * 96.
+ */
+struct conf_net {
+	uint8_t ip[16];
+	uint8_t prefix; /* bits, 0 to 128 */
+};
+
+struct conf_listener {
+	char *name; /* the `source` label of metrics */
+	struct conf_endpoint listen[CONF_MAX_ENDPOINTS];
+	size_t listen_count;
+	struct conf_net allow[CONF_MAX_NETS];
+	size_t allow_count;
+	struct conf_strings keys; /* accepted HEP auth keys; none: not asked */
+};
+
+struct conf {
+	char *file; /* where it was read from; "" for the defaults alone */
+	char *node;
+	unsigned node_id;        /* 1..1023 */
+	char *user;              /* "" to stay what we are */
+	unsigned hep_threads;    /* 0: decided by tune/ */
+	uint64_t memory;         /* bytes for blocks (and, later, tables and reassembly) */
+	unsigned max_clock_skew; /* s */
+	struct conf_listener hep[CONF_MAX_LISTENERS];
+	size_t hep_count;
+	struct conf_strings legs;
+	struct conf_strings custom_fields;
+	struct {
+		char *host;
+		unsigned port;
+		char *socket; /* "" to use host and port */
+		char *user;
+		char *password; /* never printed */
+		char *password_file;
+		char *database;
+		char *table;
+		enum conf_compat compat;
+		unsigned batch_rows;
+		unsigned batch_ms;
+		unsigned writers; /* 0: decided by tune/ */
+		struct {
+			char *dir;
+			uint64_t max; /* bytes */
+			enum conf_durability durability;
+		} spool;
+	} storage;
+	struct {
+		struct conf_endpoint listen;
+		char *token_file; /* "" for no token */
+	} http;
+	struct {
+		enum log_level level;
+		enum log_target target;
+	} log;
+};
+
+/**
+ * Read a configuration file.
+ *
+ * @param file  Path. NULL: all defaults.
+ * @param out   The configuration on success; conf_free() it.
+ * @param errors  Where complaints go, one line each, "FILE:LINE:COLUMN: key: what was expected";
+ *                all that can be found, not only the first (behind a syntax error nothing can, and
+ *                after 100 the rest is summed up). They quote the file, but neither secrets nor
+ *                control characters. NULL: nowhere.
+ * @return HT_OK, HT_ECONF after at least one complaint, or -errno (also complained about, without
+ *         line and column).
+ */
+HT_MUST_CHECK int conf_read(const char *file, struct conf **out, FILE *errors);
+
+/** The same from bytes in memory; @p name stands for the file. For tests and fuzzing. */
+HT_MUST_CHECK int conf_read_bytes(const char *name, const void *bytes, size_t len,
+				  struct conf **out, FILE *errors);
+
+/** Free a configuration; NULL is fine. */
+void conf_free(struct conf *conf);
+
+/**
+ * Print the effective configuration, every key of it, as YAML that conf_read() takes again and that
+ * makes an equal configuration. Only a password and keys that are set become '***' comments: add
+ * them before using the result.
+ */
+void conf_print(const struct conf *conf, FILE *out);
+
+/**
+ * Which keys differ that take effect only at the next start.
+ *
+ * Listeners are compared in their order. If none of "hep", "hep[].name" and "hep[].listen[]" is
+ * reported, listener i of one is listener i of the other, and what a reload takes of it (allow,
+ * keys) may be taken by position.
+ *
+ * @param differ  Called once for each with its name in the table ("storage.spool.max",
+ *                "hep[].listen[]"), or "hep" if there are more or fewer listeners. The string is
+ *                never freed.
+ * @return how many.
+ */
+size_t conf_restart_keys(const struct conf *running, const struct conf *fresh,
+			 void (*differ)(void *ctx, const char *key), void *ctx);
+
+/**
+ * The password for the database: `password`, or the first line of `password_file`, which is read on
+ * every call.
+ *
+ * @param out  A string on success, perhaps "". The caller erases it after use.
+ * @return HT_OK; -errno if the file cannot be read; -ENODATA if its first line is empty, -EINVAL if
+ *         there is a NUL byte in it; -EMSGSIZE if the password and its end do not fit in @p
+ *         out_size.
+ */
+HT_MUST_CHECK int conf_password(const struct conf *conf, char *out, size_t out_size);
+
+/**
+ * Is an address in one of the networks? For every packet: no allocation, no branch on the family.
+ *
+ * @param ip  16 bytes, IPv4 as ::ffff:a.b.c.d; so ::/0 holds every IPv4 address too.
+ */
+bool conf_net_has(const struct conf_net *nets, size_t count, const uint8_t ip[16]);

@@ -1,0 +1,158 @@
+/* The table of options. */
+#include "conf/options.h"
+
+#include <string.h>
+
+#include "conf/conf.h"
+
+#define MIB (UINT64_C(1) << 20)
+#define TIB (UINT64_C(1) << 40)
+
+#define IN_CONF(field) .offset = offsetof(struct conf, field)
+#define IN_LISTENER(field) .offset = offsetof(struct conf_listener, field)
+#define ENTRIES(least, most) .count_min = (least), .count_max = (most)
+#define COUNTED_IN(field) .count_offset = offsetof(struct conf_listener, field)
+#define RANGE(least, most, of) .min = (least), .max = (most), .unit = (of)
+
+#define NETS_AT_HOME "127.0.0.0/8 10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 ::1 fc00::/7"
+
+/* clang-format off */
+static const struct conf_option options[] = {
+	{ .key = "node", .type = CONF_STRING, .when = CONF_RESTART, RANGE(1, 100, "octets"),
+	  .value = "node1", IN_CONF(node),
+	  .help = "name of this server in the column `node`" },
+	{ .key = "node_id", .type = CONF_NUMBER, .when = CONF_RESTART, RANGE(1, 1023, ""),
+	  .value = "1", IN_CONF(node_id),
+	  .help = "number of this server, part of every row id; each of a database has its own" },
+	{ .key = "user", .type = CONF_STRING, .when = CONF_RESTART, RANGE(0, 32, "octets"),
+	  .value = "", IN_CONF(user),
+	  .help = "account to run as once the sockets are open; empty: the one that started it" },
+	{ .key = "hep_threads", .type = CONF_NUMBER, .when = CONF_RESTART, RANGE(0, 64, ""),
+	  .value = "0", IN_CONF(hep_threads),
+	  .help = "threads that receive HEP; 0: as many as the host is good for" },
+	{ .key = "memory", .type = CONF_SIZE, .when = CONF_RESTART, RANGE(64 * MIB, TIB, "bytes"),
+	  .value = "1G", IN_CONF(memory),
+	  .help = "memory for messages on their way to the spool" },
+	{ .key = "max_clock_skew", .type = CONF_TIME, .when = CONF_RELOAD, RANGE(0, 86400, "s"),
+	  .value = "300", IN_CONF(max_clock_skew),
+	  .help = "a message further ahead of our clock gets its time of arrival" },
+
+	{ .key = "hep[].name", .type = CONF_STRING, .when = CONF_RESTART, RANGE(1, 64, "octets"),
+	  .value = "agents", IN_LISTENER(name),
+	  .help = "name of the listener, the label `source` of its metrics" },
+	{ .key = "hep[].listen[]", .type = CONF_UDP, .when = CONF_RESTART, RANGE(0, 0, ""),
+	  .value = "udp:0.0.0.0:9060", IN_LISTENER(listen), ENTRIES(1, CONF_MAX_ENDPOINTS),
+	  COUNTED_IN(listen_count),
+	  .help = "addresses to receive on" },
+	{ .key = "hep[].allow[]", .type = CONF_NET, .when = CONF_RELOAD, RANGE(0, 0, ""),
+	  .value = NETS_AT_HOME, IN_LISTENER(allow), ENTRIES(1, CONF_MAX_NETS),
+	  COUNTED_IN(allow_count),
+	  .help = "networks whose agents are heard" },
+	{ .key = "hep[].keys[]", .type = CONF_STRING, .when = CONF_RELOAD, RANGE(1, 256, "octets"),
+	  .value = "", IN_LISTENER(keys), ENTRIES(0, CONF_MAX_KEYS), .is_secret = true,
+	  .help = "authentication keys that are accepted; none: not asked for" },
+
+	{ .key = "legs[]", .type = CONF_HEADER, .when = CONF_RELOAD, RANGE(1, 64, "octets"),
+	  .value = "X-CID", IN_CONF(legs), ENTRIES(0, CONF_MAX_LEGS),
+	  .help = "headers that name the Call-ID of the other leg" },
+	{ .key = "custom_fields[]", .type = CONF_HEADER, .when = CONF_RELOAD,
+	  RANGE(1, 64, "octets"),
+	  .value = "", IN_CONF(custom_fields), ENTRIES(0, CONF_MAX_CUSTOM),
+	  .help = "headers stored in the columns custom_field1 to custom_field3" },
+
+	{ .key = "storage.host", .type = CONF_STRING, .when = CONF_RESTART, RANGE(1, 255, "octets"),
+	  .value = "localhost", IN_CONF(storage.host),
+	  .help = "host of the database" },
+	{ .key = "storage.port", .type = CONF_NUMBER, .when = CONF_RESTART, RANGE(1, 65535, ""),
+	  .value = "3306", IN_CONF(storage.port),
+	  .help = "TCP port of the database" },
+	{ .key = "storage.socket", .type = CONF_STRING, .when = CONF_RESTART,
+	  RANGE(0, 107, "octets"),
+	  .value = "", IN_CONF(storage.socket),
+	  .help = "Unix socket of the database; empty: host and port" },
+	{ .key = "storage.user", .type = CONF_STRING, .when = CONF_RESTART, RANGE(1, 128, "octets"),
+	  .value = "homeruser", IN_CONF(storage.user),
+	  .help = "account in the database" },
+	{ .key = "storage.password", .type = CONF_STRING, .when = CONF_RESTART,
+	  RANGE(0, 1024, "octets"),
+	  .value = "", IN_CONF(storage.password), .is_secret = true,
+	  .help = "its password; password_file is the better place" },
+	{ .key = "storage.password_file", .type = CONF_STRING, .when = CONF_RESTART,
+	  RANGE(0, 4095, "octets"), .value = "", IN_CONF(storage.password_file),
+	  .help = "file whose first line is the password" },
+	{ .key = "storage.database", .type = CONF_STRING, .when = CONF_RESTART,
+	  RANGE(1, 64, "octets"),
+	  .value = "homer_db", IN_CONF(storage.database),
+	  .help = "database that Homer reads" },
+	{ .key = "storage.table", .type = CONF_IDENTIFIER, .when = CONF_RESTART,
+	  RANGE(1, 64, "octets"),
+	  .value = "sip_capture", IN_CONF(storage.table),
+	  .help = "table for SIP messages" },
+	{ .key = "storage.compat", .type = CONF_WORD, .when = CONF_RESTART, RANGE(0, 0, ""),
+	  .words = "homer|kamailio|opensips", .value = "homer", IN_CONF(storage.compat),
+	  .help = "whose column values to write" },
+	{ .key = "storage.batch_rows", .type = CONF_NUMBER, .when = CONF_RESTART,
+	  RANGE(1, 10000, ""),
+	  .value = "1000", IN_CONF(storage.batch_rows),
+	  .help = "rows of one transaction, at most" },
+	{ .key = "storage.batch_ms", .type = CONF_TIME, .when = CONF_RESTART, RANGE(1, 1000, "ms"),
+	  .value = "20", IN_CONF(storage.batch_ms),
+	  .help = "longest time that a row waits for others" },
+	{ .key = "storage.writers", .type = CONF_NUMBER, .when = CONF_RESTART, RANGE(0, 8, ""),
+	  .value = "0", IN_CONF(storage.writers),
+	  .help = "connections that write to the database; 0: as many as the host is good for" },
+	{ .key = "storage.spool.dir", .type = CONF_STRING, .when = CONF_RESTART,
+	  RANGE(1, 4000, "octets"),
+	  .value = "/var/spool/heptap", IN_CONF(storage.spool.dir),
+	  .help = "directory for rows that are not in the database yet" },
+	{ .key = "storage.spool.max", .type = CONF_SIZE, .when = CONF_RESTART,
+	  RANGE(16 * MIB, 1024 * TIB, "bytes"), .value = "20G", IN_CONF(storage.spool.max),
+	  .help = "most that the spool takes of the disk" },
+	{ .key = "storage.spool.durability", .type = CONF_WORD, .when = CONF_RESTART,
+	  RANGE(0, 0, ""),
+	  .words = "spool|disk|memory", .value = "spool", IN_CONF(storage.spool.durability),
+	  .help = "what the spool survives: the end of the process, of the power, or neither" },
+
+	{ .key = "http.listen", .type = CONF_ADDRESS, .when = CONF_RESTART, RANGE(0, 0, ""),
+	  .value = "127.0.0.1:9080", IN_CONF(http.listen),
+	  .help = "address of the metrics and of the status page" },
+	{ .key = "http.token_file", .type = CONF_STRING, .when = CONF_RESTART,
+	  RANGE(0, 4095, "octets"),
+	  .value = "", IN_CONF(http.token_file),
+	  .help = "file with the token that HTTP clients must show; empty: none" },
+
+	{ .key = "log.level", .type = CONF_WORD, .when = CONF_RELOAD, RANGE(0, 0, ""),
+	  .words = "error|warning|info|debug", .value = "info", IN_CONF(log.level),
+	  .help = "least important lines that are written" },
+	{ .key = "log.target", .type = CONF_WORD, .when = CONF_RESTART, RANGE(0, 0, ""),
+	  .words = "stderr|syslog", .value = "stderr", IN_CONF(log.target),
+	  .help = "where lines go" },
+};
+/* clang-format on */
+
+#define OPTION_COUNT (sizeof(options) / sizeof(options[0]))
+
+_Static_assert(OPTION_COUNT <= CONF_OPTIONS_MAX, "CONF_OPTIONS_MAX is too small");
+
+const struct conf_option *conf_option_at(size_t i)
+{
+	return i < OPTION_COUNT ? &options[i] : NULL;
+}
+
+bool conf_option_is_list(const struct conf_option *o)
+{
+	return o->count_max > 0;
+}
+
+bool conf_option_is_of_listener(const struct conf_option *o)
+{
+	return strncmp(o->key, "hep[].", 6) == 0;
+}
+
+size_t conf_option_leaf(const struct conf_option *o, const char **leaf)
+{
+	const char *dot = strrchr(o->key, '.');
+
+	*leaf = dot ? dot + 1 : o->key;
+	return strcspn(*leaf, "[");
+}
