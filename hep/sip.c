@@ -1,0 +1,517 @@
+/* SIP: start line, then a walk over the header lines; the few structured headers are taken apart when all are seen. */
+#include "hep/sip.h"
+
+#include <errno.h>
+
+enum header {
+	HEADER_OTHER,
+	HEADER_VIA,
+	HEADER_FROM,
+	HEADER_TO,
+	HEADER_CALL_ID,
+	HEADER_CSEQ,
+	HEADER_CONTACT,
+	HEADER_CONTENT_TYPE,
+	HEADER_USER_AGENT,
+	HEADER_SERVER,
+	HEADER_DIVERSION,
+	HEADER_REASON,
+	HEADER_AUTH,
+	HEADER_PROXY_AUTH,
+	HEADER_PAI,
+	HEADER_PPI,
+	HEADER_RPID,
+	HEADER_X_OIP,
+	HEADER_EXPIRES,
+	HEADER_RTP_STAT, /* seven names, in order of preference */
+	HEADER_COUNT = HEADER_RTP_STAT + 7
+};
+
+struct header_name {
+	const char *lower;
+	enum header id;
+};
+
+#define NAMES_PER_LENGTH 6
+#define NAME_LENGTHS 20
+
+/* The headers that we store, by the length of their name. Compact forms: RFC 3261 section 7.3.3. */
+static const struct header_name header_names[NAME_LENGTHS][NAMES_PER_LENGTH] = {
+	[1] = { { "v", HEADER_VIA },
+		{ "f", HEADER_FROM },
+		{ "t", HEADER_TO },
+		{ "i", HEADER_CALL_ID },
+		{ "m", HEADER_CONTACT },
+		{ "c", HEADER_CONTENT_TYPE } },
+	[2] = { { "to", HEADER_TO } },
+	[3] = { { "via", HEADER_VIA } },
+	[4] = { { "from", HEADER_FROM }, { "cseq", HEADER_CSEQ } },
+	[5] = { { "x-oip", HEADER_X_OIP } },
+	[6] = { { "server", HEADER_SERVER }, { "reason", HEADER_REASON } },
+	[7] = { { "call-id", HEADER_CALL_ID }, { "contact", HEADER_CONTACT }, { "expires", HEADER_EXPIRES } },
+	[9] = { { "diversion", HEADER_DIVERSION } },
+	[10] = { { "user-agent", HEADER_USER_AGENT },
+		 { "x-rtp-stat", HEADER_RTP_STAT + 2 },
+		 { "p-rtp-stat", HEADER_RTP_STAT + 3 },
+		 { "rtp-rxstat", HEADER_RTP_STAT + 6 } },
+	[12] = { { "content-type", HEADER_CONTENT_TYPE } },
+	[13] = { { "authorization", HEADER_AUTH } },
+	[14] = { { "x-rtp-stat-add", HEADER_RTP_STAT },
+		 { "x-rtp-stat-t38", HEADER_RTP_STAT + 1 },
+		 { "x-ng-rtp-stats", HEADER_RTP_STAT + 5 } },
+	[15] = { { "remote-party-id", HEADER_RPID } },
+	[19] = { { "proxy-authorization", HEADER_PROXY_AUTH },
+		 { "p-asserted-identity", HEADER_PAI },
+		 { "x-siemens-rtp-stats", HEADER_RTP_STAT + 4 } },
+	/* P-Preferred-Identity has 20 octets and is looked at by itself */
+};
+
+static enum header header_find(struct view name)
+{
+	if (name.len == 20 && view_is_nocase(name, "p-preferred-identity"))
+		return HEADER_PPI;
+	if (name.len == 0 || name.len >= NAME_LENGTHS)
+		return HEADER_OTHER;
+	for (const struct header_name *n = header_names[name.len]; n < header_names[name.len + 1] && n->lower; n++)
+		if (ascii_lower(name.at[0]) == (uint8_t)n->lower[0] && view_is_nocase(name, n->lower))
+			return n->id;
+	return HEADER_OTHER;
+}
+
+int sip_names_add(struct sip_names *names, const char *name)
+{
+	size_t len = strlen(name);
+	uint8_t i = names->count;
+
+	if (len == 0 || len > SIP_MAX_NAME)
+		return -EINVAL;
+	if (i == SIP_MAX_EXTRA)
+		return HT_EFULL;
+	for (size_t k = 0; k < len; k++)
+		names->name[i].lower[k] = (char)ascii_lower((uint8_t)name[k]);
+	names->name[i].len = (uint8_t)len;
+	names->lengths |= 1ULL << (len % 64);
+	names->count++;
+	return i;
+}
+
+/* ---- small readers ---- */
+
+static bool is_blank(uint8_t byte)
+{
+	return byte == ' ' || byte == '\t';
+}
+
+static bool is_lws(uint8_t byte)
+{
+	return is_blank(byte) || byte == '\r' || byte == '\n';
+}
+
+static struct view trim_front(struct view v, bool (*cut)(uint8_t))
+{
+	while (v.len && cut(v.at[0])) {
+		v.at++;
+		v.len--;
+	}
+	return v;
+}
+
+static struct view trim_back(struct view v, bool (*cut)(uint8_t))
+{
+	while (v.len && cut(v.at[v.len - 1]))
+		v.len--;
+	return v;
+}
+
+static bool is_line_end_or_nul(uint8_t byte)
+{
+	return byte == '\r' || byte == '\n' || byte == '\0';
+}
+
+/* Decimal digits at the front; UINT32_MAX if they do not fit, 0 if there are none. */
+static uint32_t number_at_front(struct view v)
+{
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < v.len && (uint8_t)(v.at[i] - '0') < 10; i++) {
+		n = n * 10 + (v.at[i] - '0');
+		if (n > UINT32_MAX)
+			return UINT32_MAX;
+	}
+	return (uint32_t)n;
+}
+
+/* Up to the first of the bytes in @p stops, or all of it. */
+static struct view front_until_any(struct view v, const char *stops)
+{
+	struct view front = { v.at, 0 };
+
+	while (front.len < v.len && (v.at[front.len] == '\0' || !strchr(stops, v.at[front.len])))
+		front.len++;
+	return front;
+}
+
+static struct view behind(struct view whole, struct view front)
+{
+	return (struct view){ whole.at + front.len, whole.len - front.len };
+}
+
+/* Length of the quoted string that begins @p v, quotes included; 0 if it does not end. */
+static uint32_t quoted_len(struct view v)
+{
+	for (uint32_t i = 1; i < v.len; i++) {
+		if (v.at[i] == '\\')
+			i++;
+		else if (v.at[i] == '"')
+			return i + 1;
+	}
+	return 0;
+}
+
+/* What stands between the quotes; without a closing one, all of it. */
+static struct view quoted_inside(struct view v)
+{
+	uint32_t len = quoted_len(v);
+
+	return (struct view){ v.at + 1, len ? len - 2 : v.len - 1 };
+}
+
+/* ---- URIs and addresses (RFC 3261 section 25.1, as far as the columns need it) ---- */
+
+static bool is_scheme(struct view v)
+{
+	if (v.len == 0 || (uint8_t)(ascii_lower(v.at[0]) - 'a') >= 26)
+		return false;
+	for (uint32_t i = 1; i < v.len; i++) {
+		uint8_t byte = ascii_lower(v.at[i]);
+
+		if ((uint8_t)(byte - 'a') >= 26 && (uint8_t)(byte - '0') >= 10 && byte != '+' && byte != '-' && byte != '.')
+			return false;
+	}
+	return true;
+}
+
+static void hostport_split(struct view rest, struct view *host, uint32_t *port)
+{
+	if (rest.len && rest.at[0] == '[') {
+		*host = front_until_any(rest, "]");
+		if (host->len == rest.len) {
+			*host = (struct view){ 0 }; /* does not close */
+			return;
+		}
+		host->len++;
+	} else {
+		*host = front_until_any(rest, ":;?>, \t\r\n");
+	}
+	rest = trim_front(behind(rest, *host), is_lws);
+	if (rest.len && rest.at[0] == ':')
+		*port = number_at_front(trim_front((struct view){ rest.at + 1, rest.len - 1 }, is_lws));
+}
+
+/* A scheme that is not SIP's keeps user and host empty, but for tel, whose number is the user (RFC 3966). */
+static void uri_split(struct view uri, struct view *user, struct view *host, uint32_t *port)
+{
+	struct view scheme = front_until_any(uri, ":");
+	struct view rest = behind(uri, scheme), info;
+	const uint8_t *sign;
+
+	if (rest.len == 0 || !is_scheme(scheme))
+		return;
+	rest.at++;
+	rest.len--;
+	if (view_is_nocase(scheme, "tel")) {
+		*user = front_until_any(rest, ";?");
+		return;
+	}
+	if (!view_is_nocase(scheme, "sip") && !view_is_nocase(scheme, "sips"))
+		return;
+	sign = rest.len ? memchr(rest.at, '@', rest.len) : NULL;
+	if (sign) {
+		info = (struct view){ rest.at, (uint32_t)(sign - rest.at) };
+		*user = front_until_any(info, ":");
+		rest = (struct view){ sign + 1, rest.len - info.len - 1 };
+	}
+	hostport_split(rest, host, port);
+}
+
+/* Split `"name" <uri>;params` or `uri;params`. False if the quotes or the brackets do not close. */
+static bool address_split(struct view body, struct view *uri, struct view *params)
+{
+	bool colon_before = false;
+
+	for (uint32_t i = 0; i < body.len; i++) {
+		uint8_t byte = body.at[i];
+		struct view rest = { body.at + i, body.len - i };
+
+		if (byte == '"' && !colon_before) {
+			uint32_t quoted = quoted_len(rest);
+
+			if (!quoted)
+				return false;
+			i += quoted - 1;
+		} else if (byte == ':') {
+			colon_before = true; /* an unquoted name has none: this is a URI without brackets */
+		} else if (byte == '<' && !colon_before) {
+			rest = (struct view){ rest.at + 1, rest.len - 1 };
+			*uri = front_until_any(rest, ">");
+			if (uri->len == rest.len)
+				return false;
+			*params = (struct view){ uri->at + uri->len + 1, rest.len - uri->len - 1 };
+			return true;
+		}
+	}
+	*uri = front_until_any(body, ";, \t\r\n");
+	*params = behind(body, *uri);
+	return true;
+}
+
+/* The value of a parameter in `;a=b;c="d"`; a comma ends the list of the first value. */
+static struct view param_find(struct view params, const char *lower)
+{
+	while (params.len) {
+		struct view name, value = { 0 };
+
+		params = trim_front(params, is_lws);
+		if (params.len == 0 || params.at[0] != ';')
+			break;
+		params = trim_front((struct view){ params.at + 1, params.len - 1 }, is_lws);
+		name = front_until_any(params, "=;, \t\r\n");
+		params = trim_front(behind(params, name), is_lws);
+		if (params.len && params.at[0] == '=') {
+			params = trim_front((struct view){ params.at + 1, params.len - 1 }, is_lws);
+			value = front_until_any(params, ";, \t\r\n");
+			if (params.len && params.at[0] == '"')
+				value.len = quoted_len(params);
+			if (value.len == 0 && params.len && params.at[0] == '"')
+				break;
+			params = behind(params, value);
+		}
+		if (view_is_nocase(name, lower))
+			return value;
+	}
+	return (struct view){ 0 };
+}
+
+static void address_read(struct view body, struct sip_addr *out)
+{
+	struct view uri, params;
+
+	if (!address_split(body, &uri, &params))
+		return;
+	uri_split(trim_back(trim_front(uri, is_lws), is_lws), &out->user, &out->host, &out->port);
+	out->tag = param_find(params, "tag");
+}
+
+/* ---- single headers ---- */
+
+static void contact_read(struct view body, struct sip_addr *out)
+{
+	if (body.len && body.at[0] == '*')
+		out->user = (struct view){ body.at, 1 };
+	else
+		address_read(body, out);
+}
+
+/* Topmost Via: `SIP / 2.0 / UDP host:port ;branch=...`; its parameters begin at the first semicolon. */
+static struct view via_branch(struct view body)
+{
+	return param_find(behind(body, front_until_any(body, ";,")), "branch");
+}
+
+/* username="alice@example.com" of a digest: alice. What other values quote is stepped over. */
+static struct view digest_user(struct view body)
+{
+	for (uint32_t i = 0; i + 8 < body.len; i++) {
+		struct view rest = { body.at + i, 8 };
+
+		if (body.at[i] == '"') {
+			uint32_t quoted = quoted_len((struct view){ body.at + i, body.len - i });
+
+			if (!quoted)
+				break;
+			i += quoted - 1;
+			continue;
+		}
+		if ((i && !is_lws(body.at[i - 1]) && body.at[i - 1] != ',') || !view_is_nocase(rest, "username"))
+			continue;
+		rest = trim_front((struct view){ rest.at + 8, body.len - i - 8 }, is_lws);
+		if (rest.len == 0 || rest.at[0] != '=')
+			continue;
+		rest = trim_front((struct view){ rest.at + 1, rest.len - 1 }, is_lws);
+		if (rest.len && rest.at[0] == '"')
+			return front_until_any(quoted_inside(rest), "@");
+		return front_until_any(rest, ", \t\r\n@");
+	}
+	return (struct view){ 0 };
+}
+
+static struct view cseq_method_of(struct view cseq)
+{
+	struct view number = front_until_any(cseq, " \t\r\n");
+
+	return front_until_any(trim_front(behind(cseq, number), is_lws), " \t\r\n");
+}
+
+static int32_t expires_of(struct view body)
+{
+	uint32_t n = number_at_front(body);
+
+	if (body.len == 0 || (uint8_t)(body.at[0] - '0') >= 10 || n > INT32_MAX)
+		return -1;
+	return (int32_t)n;
+}
+
+static void originator_read(struct view body, struct sip *out)
+{
+	if (body.len)
+		hostport_split(body, &out->originator_ip, &out->originator_port);
+}
+
+/* ---- the walk ---- */
+
+static bool is_token_byte(uint8_t byte)
+{
+	return (uint8_t)(ascii_lower(byte) - 'a') < 26 || (uint8_t)(byte - '0') < 10 || (byte && strchr("-.!%*_+`'~", byte));
+}
+
+/* "SIP/" and a digit, in any case. */
+static bool is_version(struct view v)
+{
+	return v.len >= 5 && view_is_nocase((struct view){ v.at, 4 }, "sip/") && (uint8_t)(v.at[4] - '0') < 10;
+}
+
+static int reply_line(struct view line, struct sip *out)
+{
+	struct view version = front_until_any(line, " \t");
+	struct view rest = trim_front(behind(line, version), is_blank);
+
+	out->is_reply = true;
+	out->method = front_until_any(rest, " \t");
+	if (out->method.len == 0 || (uint8_t)(out->method.at[0] - '0') >= 10)
+		return HT_ENOTSIP;
+	out->status = number_at_front(out->method);
+	out->reply_reason = trim_front(behind(rest, out->method), is_blank);
+	return HT_OK;
+}
+
+static int request_line(struct view line, struct sip *out)
+{
+	struct view rest, version = line;
+	uint32_t port = 0;
+
+	out->method = front_until_any(line, " \t");
+	for (uint32_t i = 0; i < out->method.len; i++)
+		if (!is_token_byte(out->method.at[i]))
+			return HT_ENOTSIP;
+	rest = trim_front(behind(line, out->method), is_blank);
+	while (version.len && !is_blank(version.at[version.len - 1]))
+		version.len--;
+	version = behind(line, version); /* the last word */
+	if (out->method.len == 0 || version.len >= rest.len || !is_version(version))
+		return HT_ENOTSIP;
+	out->ruri = trim_back((struct view){ rest.at, rest.len - version.len }, is_blank);
+	uri_split(out->ruri, &out->ruri_user, &out->ruri_host, &port);
+	return HT_OK;
+}
+
+static int start_line(struct cursor *c, struct sip *out)
+{
+	struct view line;
+
+	while (cursor_skip_byte(c, '\r') || cursor_skip_byte(c, '\n'))
+		;
+	line = cursor_until(c, '\n');
+	line = trim_back(trim_back(line, is_line_end_or_nul), is_blank);
+	if (line.len < 7)
+		return HT_ENOTSIP;
+	return is_version(line) ? reply_line(line, out) : request_line(line, out);
+}
+
+/* The next header line with its folded lines; false at the empty line or the end. */
+static bool header_next(struct cursor *c, struct view *name, struct view *body)
+{
+	const uint8_t *start = c->pos;
+	struct view line = cursor_until(c, '\n'), whole;
+
+	if (line.len == 0 || (line.len == 1 && line.at[0] == '\r'))
+		return false;
+	*name = front_until_any(line, ":\r");
+	while (cursor_left(c) && is_blank((uint8_t)cursor_peek(c)))
+		cursor_until(c, '\n');
+	whole = (struct view){ start, (uint32_t)(c->pos - start) };
+	*body = behind(whole, *name);
+	if (body->len && body->at[0] == ':')
+		*body = (struct view){ body->at + 1, body->len - 1 };
+	else
+		*name = (struct view){ 0 }; /* a line without a colon is nobody's header */
+	*name = trim_back(*name, is_blank);
+	*body = trim_back(trim_front(*body, is_lws), is_line_end_or_nul);
+	return true;
+}
+
+static void extra_keep(const struct sip_names *names, struct view name, struct view body, struct sip *out)
+{
+	if (name.len == 0 || name.len > SIP_MAX_NAME || !(names->lengths & 1ULL << (name.len % 64)))
+		return;
+	for (uint8_t i = 0; i < names->count; i++)
+		if (!out->extra[i].at && view_is_nocase(name, names->name[i].lower))
+			out->extra[i] = body;
+}
+
+/* The first in order of the headers that are there. */
+static struct view first_of(const struct view *headers, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (headers[i].at)
+			return headers[i];
+	return (struct view){ 0 };
+}
+
+static void headers_take_apart(const struct view h[HEADER_COUNT], struct sip *out)
+{
+	struct sip_addr identity = { 0 };
+
+	address_read(h[HEADER_FROM], &out->from);
+	address_read(h[HEADER_TO], &out->to);
+	contact_read(h[HEADER_CONTACT], &out->contact);
+	address_read(first_of((struct view[]){ h[HEADER_PAI], h[HEADER_PPI], h[HEADER_RPID] }, 3), &identity);
+	out->pid_user = identity.user;
+	out->auth = first_of((struct view[]){ h[HEADER_PROXY_AUTH], h[HEADER_AUTH] }, 2);
+	out->auth_user = digest_user(out->auth);
+	out->callid = h[HEADER_CALL_ID];
+	out->via_1 = h[HEADER_VIA];
+	out->via_1_branch = via_branch(h[HEADER_VIA]);
+	out->cseq = h[HEADER_CSEQ];
+	out->cseq_method = cseq_method_of(out->cseq);
+	out->diversion = h[HEADER_DIVERSION];
+	out->reason = h[HEADER_REASON];
+	out->content_type = h[HEADER_CONTENT_TYPE];
+	out->user_agent = first_of((struct view[]){ h[HEADER_USER_AGENT], h[HEADER_SERVER] }, 2);
+	out->rtp_stat = first_of(&h[HEADER_RTP_STAT], 7);
+	out->expires = expires_of(h[HEADER_EXPIRES]);
+	originator_read(h[HEADER_X_OIP], out);
+}
+
+int sip_parse(struct view text, const struct sip_names *names, struct sip *out)
+{
+	struct view headers[HEADER_COUNT] = { 0 };
+	struct cursor c = cursor_over_view(text);
+	struct view name, body;
+	enum header id;
+	int err;
+
+	*out = (struct sip){ .expires = -1 };
+	err = start_line(&c, out);
+	if (err < 0)
+		return err;
+	while (header_next(&c, &name, &body)) {
+		id = header_find(name);
+		if (id != HEADER_OTHER && !headers[id].at)
+			headers[id] = body;
+		if (names && names->count)
+			extra_keep(names, name, body, out);
+	}
+	out->header_bytes = (uint32_t)(c.pos - text.at);
+	headers_take_apart(headers, out);
+	return HT_OK;
+}
