@@ -1,0 +1,551 @@
+/* Segment files: open and recover, append, expire. Reading is in stream.c. */
+#include "storage/spool.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "conf/clock.h"
+#include "conf/log.h"
+#include "storage/block.h"
+#include "storage/segment.h"
+
+#define SYNC_US 200000
+
+struct spool {
+	struct spool_options options;
+	int dir_fd;
+	int lock_fd;
+	struct stream *streams[SPOOL_MAX_STREAMS];
+	size_t stream_count;
+	uint64_t synced_us;
+	bool sync_due;
+	_Atomic bool is_ok;
+	struct spool_counters counters;
+};
+
+size_t spool_stream_count(const struct spool *s)
+{
+	return s->stream_count;
+}
+
+struct stream *spool_stream(struct spool *s, size_t i)
+{
+	return s->streams[i];
+}
+
+const struct spool_counters *spool_counters(const struct spool *s)
+{
+	return &s->counters;
+}
+
+bool spool_is_ok(const struct spool *s)
+{
+	return atomic_load_explicit(&s->is_ok, memory_order_relaxed);
+}
+
+/* ---- streams and segments ---- */
+
+static struct stream *stream_new(uint64_t id, uint32_t node_id, bool is_live)
+{
+	struct stream *st = calloc(1, sizeof(*st));
+
+	if (!st)
+		return NULL;
+	st->id = id;
+	st->node_id = node_id;
+	st->is_live = is_live;
+	pthread_mutex_init(&st->lock, NULL);
+	return st;
+}
+
+static void stream_free(struct stream *st)
+{
+	for (size_t i = 0; i < st->segment_count; i++)
+		close(st->segments[i].fd);
+	free(st->segments);
+	pthread_mutex_destroy(&st->lock);
+	free(st);
+}
+
+/* Inside the stream's lock, or before there are threads. */
+static struct segment *stream_add_segment(struct stream *st, uint64_t first_seq, int fd)
+{
+	struct segment *grown;
+
+	if (st->segment_count == st->segment_room) {
+		size_t room = st->segment_room ? 2 * st->segment_room : 16;
+
+		grown = realloc(st->segments, room * sizeof(*grown));
+		if (!grown)
+			return NULL;
+		st->segments = grown;
+		st->segment_room = room;
+	}
+	st->segments[st->segment_count] = (struct segment){ .first_seq = first_seq, .last_seq = first_seq - 1, .fd = fd };
+	return &st->segments[st->segment_count++];
+}
+
+void segment_name(char out[SEGMENT_NAME_BYTES], uint64_t stream, uint64_t first_seq)
+{
+	snprintf(out, SEGMENT_NAME_BYTES, "%016" PRIx64 "-%016" PRIx64 ".seg", stream, first_seq);
+}
+
+static bool segment_name_read(const char *name, uint64_t *stream, uint64_t *first_seq)
+{
+	char again[SEGMENT_NAME_BYTES];
+
+	if (strlen(name) != SEGMENT_NAME_BYTES - 1 ||
+	    sscanf(name, "%16" SCNx64 "-%16" SCNx64 ".seg", stream, first_seq) != 2 || *first_seq == 0)
+		return false;
+	segment_name(again, *stream, *first_seq);
+	return strcmp(name, again) == 0;
+}
+
+/* ---- recovery ---- */
+
+/* What lies behind the last whole block: one that was being written goes, anything else is kept for whoever wants to look at it. */
+static int segment_cut(struct spool *s, struct stream *st, struct segment *seg, uint64_t tail, bool is_last)
+{
+	if (!is_last || tail > BLOCK_MAX_BYTES) {
+		segment_set_aside(s, st, seg, seg->bytes, seg->last_seq + 1);
+		return HT_OK;
+	}
+	counter_add(&s->counters.torn_bytes, tail);
+	log_warning("spool: stream %016" PRIx64 ": cut %" PRIu64 " octets behind block %" PRIu64
+		    " that were being written when the process ended",
+		    st->id, tail, seg->last_seq);
+	return ftruncate(seg->fd, (off_t)seg->bytes) < 0 ? -errno : HT_OK;
+}
+
+/*
+ * Walk the blocks of a segment that an earlier start left. @p is_last: its end may be torn, so every block is read in full and
+ * what is behind the last whole one is cut. In the others heads are enough while their seqs follow one another; further damage shows when
+ * they are read.
+ */
+static int segment_recover(struct spool *s, struct stream *st, struct segment *seg, bool is_last, void *buf)
+{
+	struct block_head h;
+	struct stat stat;
+	uint64_t end, at = 0;
+	int err;
+
+	if (fstat(seg->fd, &stat) < 0)
+		return -errno;
+	end = (uint64_t)stat.st_size;
+	if (seg->first_seq - 1 > st->last_seq)
+		st->last_seq = seg->first_seq - 1; /* those before it were there once */
+	while (at < end) {
+		err = segment_block_at(seg->fd, at, end, is_last, buf, &h);
+		if (err == HT_OK && !is_last && h.seq != seg->last_seq + 1)
+			err = segment_block_at(seg->fd, at, end, true, buf, &h);
+		if (err == HT_OK && h.stream != st->id)
+			err = HT_EBADBLOCK;
+		if (err == HT_ETORN || err == HT_EBADBLOCK)
+			err = segment_resync(seg->fd, st->id, &at, end, buf, &h);
+		if (err == HT_EBADBLOCK)
+			break;
+		if (err < 0)
+			return err;
+		at += h.bytes;
+		seg->bytes = at;
+		seg->last_seq = st->last_seq = h.seq;
+		st->node_id = h.node_id;
+		st->rows = h.rows_before + h.rows;
+	}
+	if (seg->bytes < end) {
+		err = segment_cut(s, st, seg, end - seg->bytes, is_last);
+		if (err < 0)
+			return err;
+	}
+	st->bytes += seg->bytes;
+	counter_add(&s->counters.bytes, seg->bytes);
+	return HT_OK;
+}
+
+/* A stream of which not one block was ever whole has nothing to be drained, and no writer that would see to its segments. */
+static void stream_drop(struct spool *s, struct stream *st)
+{
+	char name[SEGMENT_NAME_BYTES];
+
+	while (st->segment_count) {
+		struct segment *seg = &st->segments[--st->segment_count];
+
+		segment_name(name, st->id, seg->first_seq);
+		if (unlinkat(s->dir_fd, name, 0) < 0)
+			log_warning("spool: %s/%s: cannot be removed: %s", s->options.dir, name, ht_strerror(-errno));
+		close(seg->fd);
+	}
+}
+
+static int stream_recover(struct spool *s, struct stream *st)
+{
+	void *buf = aligned_alloc(8, BLOCK_MAX_BYTES);
+	int err = HT_OK;
+
+	if (!buf)
+		return -ENOMEM;
+	for (size_t i = 0; i < st->segment_count && err == HT_OK; i++)
+		err = segment_recover(s, st, &st->segments[i], i + 1 == st->segment_count, buf);
+	free(buf);
+	if (st->segment_count)
+		st->committed = st->segments[0].first_seq - 1;
+	if (err == HT_OK && st->last_seq == 0)
+		stream_drop(s, st);
+	return err;
+}
+
+static struct stream *spool_find(struct spool *s, uint64_t id)
+{
+	for (size_t i = 0; i < s->stream_count; i++)
+		if (s->streams[i]->id == id)
+			return s->streams[i];
+	return NULL;
+}
+
+static int spool_add_stream(struct spool *s, uint64_t id, bool is_live, unsigned writer)
+{
+	struct stream *st;
+
+	if (s->stream_count == SPOOL_MAX_STREAMS) {
+		log_error("spool: %s: more than %d streams; the rest waits for the next start", s->options.dir, SPOOL_MAX_STREAMS);
+		return HT_EFULL;
+	}
+	st = stream_new(id, s->options.node_id, is_live);
+	if (!st)
+		return -ENOMEM;
+	st->writer = writer;
+	s->streams[s->stream_count++] = st;
+	return HT_OK;
+}
+
+/* One file name of the directory, in order of stream and seq. */
+static int spool_recover_file(struct spool *s, const char *name)
+{
+	uint64_t id, first_seq;
+	struct stream *st;
+	int fd, err;
+
+	if (!segment_name_read(name, &id, &first_seq))
+		return HT_OK;
+	if (!spool_find(s, id)) {
+		err = spool_add_stream(s, id, false, (unsigned)(s->stream_count % s->options.writers));
+		if (err < 0)
+			return err == HT_EFULL ? HT_OK : err;
+	}
+	st = spool_find(s, id);
+	fd = openat(s->dir_fd, name, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (!stream_add_segment(st, first_seq, fd)) {
+		close(fd);
+		return -ENOMEM;
+	}
+	return HT_OK;
+}
+
+static int spool_recover(struct spool *s)
+{
+	struct dirent **names = NULL;
+	int count = scandirat(s->dir_fd, ".", &names, NULL, alphasort);
+	int err = count < 0 ? -errno : HT_OK;
+
+	for (int i = 0; i < count; i++) {
+		if (err == HT_OK)
+			err = spool_recover_file(s, names[i]->d_name);
+		free(names[i]);
+	}
+	free(names);
+	for (size_t i = 0; i < s->stream_count && err == HT_OK; i++)
+		if (!s->streams[i]->is_live)
+			err = stream_recover(s, s->streams[i]);
+	return err;
+}
+
+/* ---- open and close ---- */
+
+static int spool_open_dir(struct spool *s)
+{
+	const char *dir = s->options.dir;
+	bool is_new = mkdir(dir, 0750) == 0;
+	int err = is_new ? 0 : errno;
+
+	if (!is_new && err != EEXIST) {
+		log_error("spool: %s: cannot make it: %s", dir, ht_strerror(-err));
+		return -err;
+	}
+	if (is_new && s->options.owner_uid >= 0 &&
+	    chown(dir, (uid_t)s->options.owner_uid, (gid_t)s->options.owner_gid) < 0)
+		log_warning("spool: %s: cannot be given to the user that heptap runs as: %s", dir, ht_strerror(-errno));
+	s->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (s->dir_fd < 0)
+		goto fail;
+	s->lock_fd = openat(s->dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+	if (s->lock_fd < 0)
+		goto fail;
+	if (s->options.owner_uid >= 0 && fchown(s->lock_fd, (uid_t)s->options.owner_uid, (gid_t)s->options.owner_gid) < 0)
+		goto fail;
+	if (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+		if (errno == EWOULDBLOCK)
+			log_error("spool: %s: another heptap uses it; give each its own spool.dir", dir);
+		return -errno;
+	}
+	return HT_OK;
+fail:
+	err = errno;
+	log_error("spool: %s: %s", dir, ht_strerror(-err));
+	return -err;
+}
+
+static int spool_add_live_streams(struct spool *s)
+{
+	uint64_t id;
+
+	for (unsigned w = 0; w < s->options.writers; w++) {
+		if (getrandom(&id, sizeof(id), 0) != (ssize_t)sizeof(id))
+			return -errno;
+		if (spool_add_stream(s, id >> 1, true, w) < 0)
+			return -ENOMEM;
+	}
+	return HT_OK;
+}
+
+int spool_open(struct spool **out, const struct spool_options *options)
+{
+	struct spool *s = calloc(1, sizeof(*s));
+	int err;
+
+	if (!s)
+		return -ENOMEM;
+	s->options = *options;
+	s->dir_fd = s->lock_fd = -1;
+	s->is_ok = true;
+	err = options->in_memory ? HT_OK : spool_open_dir(s);
+	if (err == HT_OK)
+		err = spool_add_live_streams(s);
+	if (err == HT_OK && !options->in_memory)
+		err = spool_recover(s);
+	if (err < 0) {
+		spool_close(s);
+		return err;
+	}
+	*out = s;
+	return HT_OK;
+}
+
+void spool_close(struct spool *s)
+{
+	if (!s)
+		return;
+	for (size_t i = 0; i < s->stream_count; i++)
+		stream_free(s->streams[i]);
+	if (s->lock_fd >= 0)
+		close(s->lock_fd);
+	if (s->dir_fd >= 0)
+		close(s->dir_fd);
+	free(s);
+}
+
+/* ---- append ---- */
+
+static uint64_t blocks_behind(struct stream *st)
+{
+	uint64_t blocks;
+
+	pthread_mutex_lock(&st->lock);
+	blocks = st->last_seq - st->committed;
+	pthread_mutex_unlock(&st->lock);
+	return blocks;
+}
+
+static struct stream *least_behind(struct spool *s)
+{
+	struct stream *best = s->streams[0];
+	uint64_t least = UINT64_MAX;
+
+	for (unsigned w = 0; s->options.writers > 1 && w < s->options.writers; w++) {
+		uint64_t blocks = blocks_behind(s->streams[w]);
+
+		if (blocks < least) {
+			least = blocks;
+			best = s->streams[w];
+		}
+	}
+	return best;
+}
+
+/*
+ * Large enough for the next block to begin another. The segment that is appended to never expires, so those of all writers together may
+ * only be a part of a small spool, or it would stay full for ever.
+ */
+static bool segment_is_full(const struct spool *s, const struct segment *seg)
+{
+	uint64_t share = s->options.max_bytes / (4 * s->options.writers);
+
+	return seg->bytes && seg->bytes >= (share < SPOOL_SEGMENT_BYTES ? share : SPOOL_SEGMENT_BYTES);
+}
+
+/* The segment that the next block goes to, made if there is none or the last one is large enough. */
+static int segment_for_append(struct spool *s, struct stream *st, struct segment **out)
+{
+	struct segment *seg = st->segment_count ? &st->segments[st->segment_count - 1] : NULL;
+	char name[SEGMENT_NAME_BYTES];
+	int fd, err;
+
+	if (!seg || segment_is_full(s, seg)) {
+		segment_name(name, st->id, st->last_seq + 1);
+		if (s->options.in_memory)
+			fd = memfd_create(name, MFD_CLOEXEC);
+		else
+			fd = openat(s->dir_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
+		if (fd < 0)
+			return -errno;
+		pthread_mutex_lock(&st->lock);
+		seg = stream_add_segment(st, st->last_seq + 1, fd);
+		pthread_mutex_unlock(&st->lock);
+		if (!seg) {
+			err = -ENOMEM;
+			close(fd);
+			if (!s->options.in_memory)
+				unlinkat(s->dir_fd, name, 0);
+			return err;
+		}
+	}
+	*out = seg;
+	return HT_OK;
+}
+
+static int segment_write(struct segment *seg, const uint8_t *bytes, size_t len)
+{
+	size_t done = 0;
+	ssize_t n;
+	int err;
+
+	while (done < len) {
+		n = pwrite(seg->fd, bytes + done, len - done, (off_t)(seg->bytes + done));
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0) {
+			err = n < 0 ? -errno : -EIO;
+			if (ftruncate(seg->fd, (off_t)seg->bytes) < 0)
+				log_debug("spool: torn tail stays until the next append: %s", ht_strerror(-errno));
+			return err;
+		}
+		done += (size_t)n;
+	}
+	return HT_OK;
+}
+
+static int append_to(struct spool *s, struct stream *st, struct block *b)
+{
+	const struct block_head *h;
+	struct segment *seg = NULL;
+	int err = segment_for_append(s, st, &seg);
+
+	if (err < 0)
+		return err;
+	block_stamp(b, s->options.node_id, st->id, st->last_seq + 1, st->rows);
+	h = block_head_of(b->bytes);
+	if (counter_get(&s->counters.bytes) + h->bytes > s->options.max_bytes)
+		return HT_EFULL;
+	err = segment_write(seg, b->bytes, h->bytes);
+	if (err < 0)
+		return err;
+	counter_add(&s->counters.rows_appended, h->rows); /* before a writer can see the block */
+	counter_add(&s->counters.blocks_appended, 1);
+	counter_add(&s->counters.bytes, h->bytes);
+	pthread_mutex_lock(&st->lock);
+	seg->bytes += h->bytes;
+	seg->last_seq = h->seq;
+	st->last_seq = h->seq;
+	st->rows += h->rows;
+	st->bytes += h->bytes;
+	pthread_mutex_unlock(&st->lock);
+	return HT_OK;
+}
+
+int spool_append(struct spool *s, struct block *b, unsigned *writer)
+{
+	struct stream *st = least_behind(s);
+	int err = append_to(s, st, b);
+
+	if (err < 0 && spool_is_ok(s))
+		log_error("spool: %s: cannot take more: %s; receiving goes on, messages are shed when memory is full", s->options.dir,
+			  err == HT_EFULL ? "storage.spool.max is reached" : ht_strerror(err));
+	if (err == HT_OK && !spool_is_ok(s))
+		log_info("spool: %s: takes blocks again", s->options.dir);
+	atomic_store_explicit(&s->is_ok, err == HT_OK, memory_order_relaxed);
+	s->sync_due |= err == HT_OK && s->options.sync;
+	*writer = st->writer;
+	return err;
+}
+
+void spool_give_up(struct spool *s, uint64_t rows)
+{
+	counter_add(&s->counters.lost_rows, rows);
+}
+
+/* ---- expiry ---- */
+
+/* The oldest segment goes if it is long committed; the one that is being appended to never does. */
+static bool stream_expire_one(struct spool *s, struct stream *st)
+{
+	char name[SEGMENT_NAME_BYTES];
+	struct segment seg;
+	bool is_due;
+
+	pthread_mutex_lock(&st->lock);
+	is_due = st->segment_count > (st->is_live ? 1U : 0U) && st->segments[0].done_us &&
+		 st->segments[0].last_seq <= st->committed && st->alive_us >= st->segments[0].done_us + SPOOL_KEEP_S * 1000000ULL;
+	if (is_due) {
+		seg = st->segments[0];
+		st->segment_count--;
+		memmove(st->segments, st->segments + 1, st->segment_count * sizeof(*st->segments));
+		st->bytes -= seg.bytes;
+	}
+	pthread_mutex_unlock(&st->lock);
+	if (!is_due)
+		return false;
+	segment_name(name, st->id, seg.first_seq);
+	if (!s->options.in_memory && unlinkat(s->dir_fd, name, 0) < 0)
+		log_warning("spool: %s/%s: cannot be removed: %s", s->options.dir, name, ht_strerror(-errno));
+	close(seg.fd);
+	counter_add(&s->counters.bytes, -seg.bytes);
+	return true;
+}
+
+static void spool_sync(struct spool *s)
+{
+	for (unsigned w = 0; w < s->options.writers; w++) {
+		struct stream *st = s->streams[w];
+
+		for (size_t i = st->segment_count > 2 ? st->segment_count - 2 : 0; i < st->segment_count; i++)
+			if (fdatasync(st->segments[i].fd) < 0)
+				log_error("spool: %s: fdatasync: %s", s->options.dir, ht_strerror(-errno));
+	}
+	s->sync_due = false;
+}
+
+void spool_tend(struct spool *s, uint64_t now_us)
+{
+	if (s->sync_due && now_us - s->synced_us >= SYNC_US) {
+		spool_sync(s);
+		s->synced_us = now_us;
+	}
+	for (size_t i = 0; i < s->stream_count; i++)
+		while (stream_expire_one(s, s->streams[i]))
+			;
+}
+
+int spool_dir(const struct spool *s)
+{
+	return s->dir_fd;
+}
