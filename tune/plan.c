@@ -1,0 +1,67 @@
+/*
+ * The rules. Receive threads: half of the cores, since the database's client, the spool and usually the database itself want the others.
+ * Receive buffer: what a burst of BURST_MS at the expected rate is charged by the kernel.
+ */
+#include "tune/plan.h"
+
+#include "tune/probe.h"
+
+#define RATE_PER_THREAD 20000 /* messages per second expected of one receive thread */
+#define BURST_MS 250
+#define DATAGRAM_CHARGE 2304 /* octets charged per datagram of 700 to 1400 octets */
+#define BUFFER_LEAST (8ULL << 20)
+#define BUFFER_MOST (512ULL << 20)
+#define THREADS_MOST 16
+#define BLOCKS_LEAST 4
+#define BLOCKS_MOST 64
+
+static uint64_t clamp(uint64_t x, uint64_t low, uint64_t high)
+{
+	return x > high ? high : x < low ? (low > high ? high : low) : x;
+}
+
+static unsigned threads_for(const struct host *h)
+{
+	int64_t cores = h->cores;
+
+	if (h->cpus > 0 && (cores < 0 || h->cpus < cores))
+		cores = h->cpus;
+	return cores < 4 ? 1 : (unsigned)clamp((uint64_t)cores / 2, 1, THREADS_MOST);
+}
+
+/* One table takes at most two writers at once; on few cores a second one only adds switches. */
+static unsigned writers_for(const struct host *h)
+{
+	return h->cpus >= 4 ? 2 : 1;
+}
+
+static uint64_t buffer_for(const struct host *h, unsigned threads, unsigned sockets)
+{
+	uint64_t want = (uint64_t)RATE_PER_THREAD * BURST_MS / 1000 * DATAGRAM_CHARGE;
+	uint64_t most = BUFFER_MOST;
+
+	if (h->ram_bytes > 0 && (uint64_t)h->ram_bytes / 32 / threads < most)
+		most = (uint64_t)h->ram_bytes / 32 / threads;
+	if (h->udp_mem_bytes > 0 && sockets && (uint64_t)h->udp_mem_bytes / 4 / (threads * sockets) < most)
+		most = (uint64_t)h->udp_mem_bytes / 4 / (threads * sockets);
+	return clamp(want, BUFFER_LEAST, most);
+}
+
+/* A quarter of the memory budget. */
+static unsigned blocks_for(const struct plan_wish *w, unsigned threads)
+{
+	uint64_t room = w->memory / 4 / threads / (w->block_bytes ? w->block_bytes : 1);
+	unsigned blocks = BLOCKS_LEAST;
+
+	while (blocks < BLOCKS_MOST && blocks * 2 <= room)
+		blocks *= 2;
+	return blocks;
+}
+
+void plan_make(const struct host *host, const struct plan_wish *wish, struct plan *out)
+{
+	out->hep_threads = wish->hep_threads ? wish->hep_threads : threads_for(host);
+	out->writers = wish->writers ? wish->writers : writers_for(host);
+	out->socket_buffer = buffer_for(host, out->hep_threads, wish->hep_sockets);
+	out->blocks = blocks_for(wish, out->hep_threads);
+}

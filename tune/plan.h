@@ -1,0 +1,26 @@
+/**
+ * @file
+ * What the configuration leaves open is decided here: a pure function from facts and wishes to a plan.
+ * Threads: any.
+ */
+#pragma once
+#include <stdint.h>
+
+struct host;
+
+/* 0: to be decided. */
+struct plan_wish {
+	unsigned hep_threads, writers;
+	unsigned hep_sockets; /* addresses that each receive thread listens on */
+	uint64_t memory;      /* octets */
+	uint64_t block_bytes; /* octets a block may take */
+};
+
+struct plan {
+	unsigned hep_threads; /* 1..64 */
+	unsigned writers;     /* 1..8 */
+	uint64_t socket_buffer; /* effective octets wanted of each receive buffer */
+	unsigned blocks;      /* per receive thread; a power of two */
+};
+
+void plan_make(const struct host *host, const struct plan_wish *wish, struct plan *out);
