@@ -1,0 +1,77 @@
+/* Downstream first: stored, then appended, then made; and for each source outcomes first, then received. */
+#include "web-sql/stats.h"
+
+#include <string.h>
+
+#include "storage/spool.h"
+
+static void writers_take(const struct stats_sources *from, struct stats *out)
+{
+	out->is_db_up = from->writer_count > 0;
+	for (unsigned i = 0; i < from->writer_count; i++) {
+		const struct writer_counters *w = writer_counters(from->writers[i]);
+
+		out->stored += counter_get(&w->stored);
+		out->rejected += counter_get(&w->rejected);
+		out->lost_damage += counter_get(&w->lost_damage);
+		out->recovered += counter_get(&w->recovered);
+		out->rewound += counter_get(&w->rewound);
+		out->transactions += counter_get(&w->transactions);
+		out->retries += counter_get(&w->retries);
+		out->latency_sum_us += counter_get(&w->latency_sum_us);
+		for (unsigned t = 0; t < ROW_TEXT_COUNT; t++) {
+			out->clipped[t] += counter_get(&w->clipped[t]);
+			out->repaired[t] += counter_get(&w->repaired[t]);
+		}
+		for (unsigned b = 0; b < WRITER_LATENCY_BUCKETS; b++)
+			out->latency[b] += counter_get(&w->latency[b]);
+		out->is_db_up &= atomic_load(&w->is_up);
+	}
+}
+
+static void source_take(const struct source_counters *c, struct stats_source *one)
+{
+	one->rows_made = counter_get(&c->rows_made);
+	one->accepted = counter_get(&c->accepted);
+	for (unsigned r = 0; r < SHED_REASONS; r++)
+		for (unsigned k = 0; k <= SHED_CLASSES; k++)
+			one->shed[r][k] = counter_get(&c->shed[r][k]);
+#define X(field, metric, label, help) one->field = counter_get(&c->field);
+	SOURCE_COUNTERS(X)
+#undef X
+}
+
+static void source_add(struct stats_source *sum, const struct stats_source *one)
+{
+	const uint64_t *from = (const uint64_t *)one;
+	uint64_t *to = (uint64_t *)sum;
+
+	for (size_t i = 0; i < sizeof(*one) / sizeof(uint64_t); i++)
+		to[i] += from[i];
+}
+
+void stats_take(const struct stats_sources *from, struct stats *out)
+{
+	const struct spool_counters *spool = spool_counters(from->spool);
+	struct stats_source one;
+	uint64_t behind_spool;
+
+	memset(out, 0, sizeof(*out));
+	writers_take(from, out);
+	out->lost_shutdown = counter_get(&spool->lost_rows);
+	out->rows_appended = counter_get(&spool->rows_appended);
+	out->blocks_appended = counter_get(&spool->blocks_appended);
+	out->torn_bytes = counter_get(&spool->torn_bytes);
+	out->spool_bytes = counter_get(&spool->bytes);
+	out->is_spool_ok = spool_is_ok(from->spool);
+	for (unsigned s = 0; s < from->source_count; s++) {
+		for (unsigned w = 0; w < from->worker_count; w++) {
+			source_take(from->source(from->ctx, w, s), &one);
+			source_add(&out->source[s], &one);
+		}
+		source_add(&out->all, &out->source[s]);
+	}
+	behind_spool = out->stored + out->rejected + out->lost_damage;
+	out->in_spool = out->rows_appended + out->recovered + out->rewound - behind_spool;
+	out->in_memory = out->all.rows_made - out->rows_appended - out->lost_shutdown;
+}

@@ -1,0 +1,66 @@
+/**
+ * @file
+ * The numbers of the whole process in one place: sums over threads, taken so that the accounting lines hold.
+ *
+ *     packets:  seen = kernel_dropped + incomplete + carriers
+ *     messages: received = not_sip + malformed + denied + shed + accepted
+ *     rows:     rows_made + recovered + rewound = stored + rejected + in_memory + in_spool + lost
+ *
+ * Outcomes are read before what they are outcomes of, so that no difference is ever negative, and each is 0 at rest.
+ * Threads: main.
+ */
+#pragma once
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "conf/conf.h"
+#include "conf/counters.h"
+#include "storage/writer.h"
+
+struct spool;
+
+#define STATS_MAX_THREADS 80
+
+/* Where the numbers are. Set up before threads start, then constant. */
+struct stats_sources {
+	unsigned source_count, worker_count, writer_count;
+	const char *source_name[CONF_MAX_LISTENERS];
+	const struct source_counters *(*source)(void *ctx, unsigned worker, unsigned source);
+	void *ctx;
+	const struct spool *spool;
+	struct writer *const *writers;
+	const char *node;
+	const char *table;
+	uint64_t started_us; /* wall clock */
+	uint64_t block_bytes; /* reserved for blocks */
+	unsigned thread_count;
+	struct {
+		const char *name;
+		clockid_t cpu;
+	} thread[STATS_MAX_THREADS];
+	const _Atomic bool *is_receiving;
+};
+
+struct stats_source {
+	uint64_t shed[SHED_REASONS][SHED_CLASSES + 1];
+	uint64_t rows_made, accepted;
+#define X(field, metric, label, help) uint64_t field;
+	SOURCE_COUNTERS(X)
+#undef X
+};
+
+struct stats {
+	struct stats_source source[CONF_MAX_LISTENERS];
+	struct stats_source all;
+	uint64_t stored, rejected, lost_damage, lost_shutdown, recovered, rewound;
+	uint64_t rows_appended, blocks_appended, torn_bytes, spool_bytes;
+	uint64_t in_memory, in_spool;
+	uint64_t transactions, retries;
+	uint64_t clipped[ROW_TEXT_COUNT], repaired[ROW_TEXT_COUNT];
+	uint64_t latency[WRITER_LATENCY_BUCKETS], latency_sum_us;
+	bool is_db_up, is_spool_ok;
+};
+
+void stats_take(const struct stats_sources *from, struct stats *out);
