@@ -1,0 +1,136 @@
+# heptap: SIP from HEP agents into Homer's MySQL tables.
+#
+#   make run          install what is missing, build, start a private MariaDB and heptap on 127.0.0.1; Ctrl-C ends it
+#   make run DEMO=1   the same, and send a sample so that rows appear at once
+#   make test         install what is missing and run everything: lint, unit, fuzz corpora, sanitizers, end to end
+#   make unit         unit tests only; T=sip selects tests by name
+#   make e2e          end-to-end tests against a real MariaDB; T=kill selects
+#   make asan tsan    unit tests and fuzz corpora under AddressSanitizer with UBSan, under ThreadSanitizer
+#   make fuzz         let the fuzzers look for something new, FUZZ_S seconds each (60)
+#   make bench        ratios against references of the same minute
+#   make soak         long random fault rounds
+#   make lint format  headers compile alone, folders include downwards only; clang-format
+#   make install      DESTDIR and PREFIX are honoured
+#   make deps         install what is missing through apt
+#   make clean help
+#
+# CFLAGS, CPPFLAGS and LDFLAGS are yours; WERROR=1 turns warnings into errors; V=1 shows commands; MODE=release|asan|tsan|fuzz.
+
+MODE    ?= release
+PREFIX  ?= /usr/local
+CFLAGS  ?= -O2 -g
+B       := build/$(MODE)
+Q       := $(if $(V),,@)
+FUZZ_S  ?= 60
+
+FLAGS   := -std=gnu11 -D_GNU_SOURCE -I. -pthread -fno-strict-aliasing -Wall -Wextra -Wshadow -Wstrict-prototypes \
+           -Wmissing-prototypes -Wpointer-arith -Wvla $(if $(WERROR),-Werror)
+LINK    := -Wl,-z,now -Wl,-z,relro
+ifeq ($(MODE),asan)
+FLAGS   += -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+endif
+ifeq ($(MODE),tsan)
+FLAGS   += -fsanitize=thread -fno-omit-frame-pointer
+endif
+ifeq ($(MODE),fuzz)
+CC      := clang
+FLAGS   += -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
+endif
+
+DEPS_BUILD := gcc make pkg-config libc6-dev libevent-dev liburcu-dev libyaml-dev libjansson-dev libxxhash-dev libcap-ng-dev \
+              libsystemd-dev libmariadb-dev zlib1g-dev
+DEPS_RUN   := mariadb-server-core mariadb-client-core python3
+DEPS_TEST  := check clang libclang-rt-14-dev groff-base curl procps
+
+PKGS    := libevent liburcu yaml-0.1 jansson libxxhash libcap-ng libsystemd libmariadb zlib
+PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS))
+LIBS     = -levent -lurcu-memb -lyaml -ljansson -lcap-ng -lsystemd $(shell pkg-config --libs libmariadb) -lz
+
+SRC     := $(filter-out capture/main.c,$(wildcard capture/*.c hep/*.c storage/*.c tune/*.c web-sql/*.c conf/*.c))
+OBJ     := $(SRC:%.c=$(B)/%.o)
+HEADERS := $(wildcard capture/*.h hep/*.h storage/*.h tune/*.h web-sql/*.h conf/*.h)
+T       ?=
+UNIT    := $(foreach t,$(wildcard tests/unit/test_*.c),$(if $(findstring $(T),$(t)),$(t:%.c=$(B)/%)))
+FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+BENCHES := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/*.c))
+
+.PHONY: all run test check unit e2e asan tsan replay fuzz bench soak lint format install clean help deps FORCE
+.DEFAULT_GOAL := all
+.SECONDARY:
+all: $(B)/heptap
+
+$(B)/flags: FORCE	# changed flags rebuild; unchanged flags touch nothing
+	@mkdir -p $(@D); echo '$(CC) $(FLAGS) $(CFLAGS) $(CPPFLAGS)' | cmp -s - $@ || echo '$(CC) $(FLAGS) $(CFLAGS) $(CPPFLAGS)' > $@
+$(B)/%.o: %.c $(B)/flags
+	@mkdir -p $(@D); echo "  CC    $<"
+	$(Q)$(CC) $(FLAGS) $(CFLAGS) $(CPPFLAGS) $(PKG_CFLAGS) -MMD -MP -c -o $@ $<
+$(B)/storage/schema.o: web-sql/sip_capture.sql
+$(B)/heptap: $(B)/capture/main.o $(OBJ)
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(FLAGS) $(CFLAGS) $(LINK) $(LDFLAGS) -o $@ $^ $(LIBS)
+$(B)/tests/unit/%: $(B)/tests/unit/%.o $(OBJ)
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(FLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcheck -lsubunit -lm -lrt $(LIBS)
+$(B)/tests/bench/%: $(B)/tests/bench/%.o $(OBJ)
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(FLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+$(B)/tests/fuzz/replay_%: $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/replay.o $(OBJ)
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(FLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+build/fuzz/tests/fuzz/fuzz_%: build/fuzz/tests/fuzz/fuzz_%.o $(OBJ:$(B)/%=build/fuzz/%)
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(FLAGS) -fsanitize=fuzzer $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+deps:
+	@tests/deps.sh $(DEPS_BUILD) $(DEPS_RUN) $(DEPS_TEST)
+
+run:
+	@tests/deps.sh $(DEPS_BUILD) $(DEPS_RUN)
+	@$(MAKE) --no-print-directory all
+	@DEMO=$(DEMO) conf/run.sh $(B)/heptap
+
+unit: $(UNIT)
+	@tests/run-unit.sh $(UNIT)
+replay: $(FUZZERS:%=$(B)/tests/fuzz/replay_%)
+	@for f in $(FUZZERS); do $(B)/tests/fuzz/replay_$$f tests/fuzz/corpus/$$f || exit 1; done
+asan tsan:
+	@$(MAKE) --no-print-directory MODE=$@ unit replay
+e2e: all
+	@python3 tests/e2e/run.py --heptap $(B)/heptap $(if $(T),--only $(T))
+
+test check:
+	@tests/deps.sh $(DEPS_BUILD) $(DEPS_RUN) $(DEPS_TEST)
+	@WERROR=1 tests/run-all.sh
+
+fuzz:
+	@$(MAKE) --no-print-directory MODE=fuzz $(FUZZERS:%=build/fuzz/tests/fuzz/fuzz_%)
+	@for f in $(FUZZERS); do mkdir -p build/fuzz/found/$$f; \
+	  build/fuzz/tests/fuzz/fuzz_$$f -max_total_time=$(FUZZ_S) -artifact_prefix=build/fuzz/found/$$f- \
+	  build/fuzz/found/$$f tests/fuzz/corpus/$$f || exit 1; done
+bench: all $(BENCHES)
+	@python3 tests/bench/bench.py --build $(B)
+soak: all
+	@python3 tests/e2e/run.py --heptap $(B)/heptap --soak
+
+$(B)/%.h.ok: %.h FORCE	# part of lint: each header compiles alone
+	@mkdir -p $(@D); echo '#include "$<"' | $(CC) $(FLAGS) $(PKG_CFLAGS) -Wno-unused-function -fsyntax-only -xc - && touch $@
+lint: $(HEADERS:%=$(B)/%.ok)
+	@tests/lint.sh
+format:
+	clang-format -i $(SRC) capture/main.c $(HEADERS) $(wildcard tests/*/*.c tests/*/*.h)
+
+install: all
+	install -D -m 755 $(B)/heptap $(DESTDIR)$(PREFIX)/sbin/heptap
+	install -D -m 644 conf/heptap.yaml $(DESTDIR)$(PREFIX)/share/doc/heptap/heptap.yaml
+	install -D -m 644 conf/man/heptap.8 $(DESTDIR)$(PREFIX)/share/man/man8/heptap.8
+	install -D -m 644 conf/man/heptap.yaml.5 $(DESTDIR)$(PREFIX)/share/man/man5/heptap.yaml.5
+	sed 's|@PREFIX@|$(PREFIX)|' conf/systemd/heptap.service > $(B)/heptap.service
+	install -D -m 644 $(B)/heptap.service $(DESTDIR)$(PREFIX)/lib/systemd/system/heptap.service
+
+clean:
+	rm -rf build
+help:
+	@sed -n '/^[^#]*$$/q;s/^# \{0,1\}//p' Makefile
+FORCE:
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

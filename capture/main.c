@@ -1,0 +1,229 @@
+/* Arguments and commands. Exit codes: 0 done, 1 the input or configuration is wrong, 2 usage, 3 the system refused. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "capture/server.h"
+#include "conf/clock.h"
+#include "conf/conf.h"
+#include "conf/log.h"
+#include "conf/version.h"
+#include "storage/db.h"
+#include "storage/schema.h"
+
+enum { EXIT_DONE = 0, EXIT_WRONG = 1, EXIT_USAGE = 2, EXIT_REFUSED = 3 };
+
+#define DEFAULT_FILE "/etc/heptap/heptap.yaml"
+
+struct command {
+	const char *name;
+	const char *arguments;
+	const char *line; /* one line for the list */
+	const char *text; /* the rest of `heptap help NAME` */
+	int (*run)(const char *file, int argc, char **argv);
+};
+
+static const struct command commands[];
+
+static int usage(const char *why, const char *what)
+{
+	fprintf(stderr, "heptap: %s%s%s\nTry 'heptap help'.\n", why, what ? ": " : "", what ? what : "");
+	return EXIT_USAGE;
+}
+
+static int conf_load(const char *file, struct conf **out)
+{
+	int err = conf_read(file, out, stderr);
+
+	return err == HT_OK ? EXIT_DONE : err == HT_ECONF ? EXIT_WRONG : EXIT_REFUSED;
+}
+
+/* ---- commands ---- */
+
+static int command_run(const char *file, int argc, char **argv)
+{
+	struct conf *conf;
+	int code;
+
+	(void)argv;
+	if (argc != 0)
+		return usage("too many arguments", NULL);
+	code = conf_load(file, &conf);
+	if (code != EXIT_DONE)
+		return code;
+	log_open(conf->log.level, conf->log.target);
+	code = server_run(conf) == HT_OK ? EXIT_DONE : EXIT_REFUSED;
+	conf_free(conf);
+	return code;
+}
+
+static int command_check(const char *file, int argc, char **argv)
+{
+	struct conf *conf;
+	int code;
+
+	(void)argv;
+	if (argc != 0)
+		return usage("too many arguments", NULL);
+	code = conf_load(file, &conf);
+	if (code != EXIT_DONE)
+		return code == EXIT_REFUSED ? EXIT_WRONG : code;
+	printf("%s: good\n", file);
+	conf_free(conf);
+	return EXIT_DONE;
+}
+
+static int command_config(const char *file, int argc, char **argv)
+{
+	struct conf *conf;
+	int code;
+
+	(void)argv;
+	if (argc != 0)
+		return usage("too many arguments", NULL);
+	code = conf_load(file, &conf);
+	if (code != EXIT_DONE)
+		return code;
+	conf_print(conf, stdout);
+	conf_free(conf);
+	return EXIT_DONE;
+}
+
+static uint32_t today(void)
+{
+	return (uint32_t)(clock_wall_us() / 86400000000ULL);
+}
+
+static int database_complain(const struct conf *conf, const struct db *db, const char *doing)
+{
+	const char *where = conf->storage.socket[0] ? conf->storage.socket : conf->storage.host;
+
+	fprintf(stderr, "heptap: %s as %s on %s: %s\n", doing, conf->storage.user, where, db_last_error(db));
+	return EXIT_REFUSED;
+}
+
+/* Make the database if it is not there and may be made; then the tables. */
+static int install(const struct conf *conf)
+{
+	char password[256];
+	struct db_options o = { .host = conf->storage.host,
+				.socket = conf->storage.socket,
+				.user = conf->storage.user,
+				.password = password,
+				.port = conf->storage.port,
+				.autocommit = true };
+	struct db *db;
+	int code = EXIT_DONE;
+
+	if (conf_password(conf, password, sizeof(password)) < 0) {
+		fprintf(stderr, "heptap: storage.password_file: %s: cannot be read\n", conf->storage.password_file);
+		return EXIT_REFUSED;
+	}
+	if (db_open(&db, &o) < 0)
+		return database_complain(conf, NULL, "connecting");
+	if (db_run(db, "USE `%s`", conf->storage.database) < 0 &&
+	    (db_run(db, "CREATE DATABASE IF NOT EXISTS `%s` DEFAULT CHARACTER SET utf8mb4", conf->storage.database) < 0 ||
+	     db_run(db, "USE `%s`", conf->storage.database) < 0))
+		code = database_complain(conf, db, "making the database");
+	else if (schema_install(db, conf->storage.table, today()) < 0)
+		code = database_complain(conf, db, "making the tables");
+	else
+		printf("%s: %s, heptap_ledger and heptap_ids are there\n", conf->storage.database, conf->storage.table);
+	db_close(db);
+	return code;
+}
+
+static int command_schema(const char *file, int argc, char **argv)
+{
+	struct conf *conf;
+	int code;
+
+	if (argc != 1 || (strcmp(argv[0], "print") != 0 && strcmp(argv[0], "install") != 0))
+		return usage("schema takes one word: print or install", NULL);
+	code = conf_load(file, &conf);
+	if (code != EXIT_DONE)
+		return code;
+	if (strcmp(argv[0], "install") == 0)
+		code = install(conf);
+	else if (schema_print(stdout, conf->storage.table, today()) < 0)
+		code = EXIT_REFUSED;
+	conf_free(conf);
+	return code;
+}
+
+static int command_help(const char *file, int argc, char **argv)
+{
+	(void)file;
+	if (argc > 1)
+		return usage("help takes one command", NULL);
+	for (const struct command *c = commands; argc == 1 && c->name; c++) {
+		if (strcmp(c->name, argv[0]) != 0)
+			continue;
+		printf("usage: heptap %s%s\n\n%s\n%s", *c->name ? c->name : "", c->arguments, c->line, c->text);
+		return EXIT_DONE;
+	}
+	if (argc == 1)
+		return usage("no such command", argv[0]);
+	printf("heptap takes SIP from HEP agents and stores it in Homer's MySQL tables.\n\n");
+	for (const struct command *c = commands; c->name; c++)
+		printf("  heptap %-7s%-18s %s\n", c->name, c->arguments, c->line);
+	printf("  heptap --version                 the version\n\n"
+	       "FILE is %s unless -c says otherwise. Manual: heptap(8), heptap.yaml(5).\n",
+	       DEFAULT_FILE);
+	return EXIT_DONE;
+}
+
+static const struct command commands[] = {
+	{ "", "[-c FILE]", "run in the foreground",
+	  "\nSIGTERM and SIGINT drain and end it, SIGHUP reads the configuration again (what is wrong changes nothing),\n"
+	  "SIGUSR1 writes its state to the log.\n",
+	  command_run },
+	{ "check", " -c FILE", "read the configuration and say what is wrong",
+	  "\nErrors are FILE:LINE:COLUMN: KEY: what was expected. Exit 0 if it is good, 1 if not.\n", command_check },
+	{ "config", " -c FILE", "print the configuration with all defaults",
+	  "\nPasswords and keys are not shown; everything else can be read again.\n", command_config },
+	{ "schema", " print|install -c FILE", "the tables: show the SQL, or run it",
+	  "\ninstall makes the database, if it is missing, and heptap's tables in it; what is there stays as it is.\n",
+	  command_schema },
+	{ "help", " [COMMAND]", "this list, or more about a command", "", command_help },
+	{ NULL, NULL, NULL, NULL, NULL },
+};
+
+/* -c FILE may stand before or behind the command. */
+static const char *file_option(int *argc, char **argv)
+{
+	const char *file = DEFAULT_FILE;
+	int kept = 1;
+
+	for (int i = 1; i < *argc; i++) {
+		if (strcmp(argv[i], "-c") != 0)
+			argv[kept++] = argv[i];
+		else if (++i < *argc)
+			file = argv[i];
+		else
+			file = NULL;
+	}
+	*argc = kept;
+	return file;
+}
+
+int main(int argc, char **argv)
+{
+	const char *file = file_option(&argc, argv);
+	const char *name = argc > 1 ? argv[1] : "";
+
+	if (!file)
+		return usage("-c takes the name of a file", NULL);
+	if (strcmp(name, "--version") == 0) {
+		printf("heptap %s\n", HEPTAP_VERSION);
+		return EXIT_DONE;
+	}
+	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
+		name = "help";
+	for (const struct command *c = commands; c->name; c++)
+		if (strcmp(c->name, name) == 0)
+			return c->run(file, argc > 1 ? argc - 2 : 0, argv + (argc > 1 ? 2 : 1));
+	return usage(name[0] == '-' ? "no such option" : "no such command", name);
+}

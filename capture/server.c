@@ -1,0 +1,708 @@
+/* Start order: sockets, spool, privileges, threads. Stop order: receivers, spool, writers, admin; what each leaves the next one takes. */
+#include "capture/server.h"
+
+#include <cap-ng.h>
+#include <errno.h>
+#include <event2/event.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "capture/snapshot.h"
+#include "capture/spooler.h"
+#include "capture/worker.h"
+#include "conf/clock.h"
+#include "conf/log.h"
+#include "conf/rcu.h"
+#include "conf/version.h"
+#include "hep/listener.h"
+#include "storage/admin.h"
+#include "storage/block.h"
+#include "storage/spool.h"
+#include "storage/writer.h"
+#include "tune/plan.h"
+#include "tune/probe.h"
+#include "web-sql/api.h"
+#include "web-sql/stats.h"
+
+#define MAX_HEP_THREADS 64
+#define MAX_WRITERS 8
+#define DRAIN_S 10      /* for what is on its way, while the database takes it */
+#define DRAIN_DOWN_S 2  /* while it does not: the spool keeps it */
+
+struct thread {
+	pthread_t id;
+	char name[16];
+	void (*run)(void *ctx);
+	void *ctx;
+	bool is_started;
+};
+
+struct receiver {
+	struct listener *listener;
+	struct worker *worker;
+};
+
+struct server {
+	const struct conf *conf;
+	struct snapshot *snapshot; /* published by RCU; main swaps it */
+	struct plan plan;
+	uint64_t started_us;
+	struct event_base *base;
+	struct http *http;
+	struct event *signal_event[4];
+
+	struct listener_socket sockets[MAX_HEP_THREADS][LISTENER_MAX_SOCKETS];
+	unsigned socket_count; /* of each thread */
+	struct worker *workers[MAX_HEP_THREADS]; /* also in receivers; the list is for ht-spool */
+	struct receiver receivers[MAX_HEP_THREADS];
+	struct spool *spool;
+	struct spooler spooler;
+	struct admin *admin;
+	struct writer *writers[MAX_WRITERS];
+	struct db_options db;
+	char password[256];
+
+	struct thread hep_thread[MAX_HEP_THREADS], db_thread[MAX_WRITERS], spool_thread, admin_thread;
+	_Atomic bool is_receiving;
+	struct stats_sources stats;
+};
+
+/* ---- threads ---- */
+
+static void *thread_main(void *arg)
+{
+	struct thread *t = arg;
+
+	pthread_setname_np(pthread_self(), t->name);
+	rcu_thread_begin();
+	t->run(t->ctx);
+	rcu_thread_end();
+	return NULL;
+}
+
+__attribute__((format(printf, 4, 5))) static int thread_start(struct thread *t, void (*run)(void *), void *ctx, const char *name, ...)
+{
+	va_list args;
+	int err;
+
+	va_start(args, name);
+	vsnprintf(t->name, sizeof(t->name), name, args);
+	va_end(args);
+	t->run = run;
+	t->ctx = ctx;
+	err = pthread_create(&t->id, NULL, thread_main, t);
+	t->is_started = err == 0;
+	return -err;
+}
+
+static void thread_join(struct thread *t)
+{
+	if (t->is_started)
+		pthread_join(t->id, NULL);
+	t->is_started = false;
+}
+
+/* @return false if it still runs at the deadline (monotonic). */
+static bool thread_join_until(struct thread *t, uint64_t deadline_us)
+{
+	struct timespec until = { .tv_sec = (time_t)(deadline_us / 1000000), .tv_nsec = (long)(deadline_us % 1000000 * 1000) };
+
+	if (t->is_started && pthread_clockjoin_np(t->id, NULL, CLOCK_MONOTONIC, &until) != 0)
+		return false;
+	t->is_started = false;
+	return true;
+}
+
+/* A receive thread: the listener feeds its worker; at the end what is open is sealed. */
+static void run_receiver(void *ctx)
+{
+	struct receiver *r = ctx;
+
+	listener_run(r->listener);
+	worker_flush(r->worker);
+}
+
+static void run_spooler(void *ctx)
+{
+	spooler_run(ctx);
+}
+
+static void run_writer(void *ctx)
+{
+	writer_run(ctx);
+}
+
+static void run_admin(void *ctx)
+{
+	admin_run(ctx);
+}
+
+/* liburcu starts its helper on first use, with the name and the core of whoever came first: so it is made here, before the others. */
+static int rcu_helper_start(void)
+{
+	struct call_rcu_data *helper = urcu_memb_get_default_call_rcu_data();
+
+	if (!helper)
+		return -ENOMEM;
+	pthread_setname_np(urcu_memb_get_call_rcu_thread(helper), "ht-rcu");
+	return HT_OK;
+}
+
+/* ---- before the threads ---- */
+
+static void limits_raise(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+		files.rlim_cur = files.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &files);
+	}
+}
+
+static unsigned endpoints_count(const struct conf *conf)
+{
+	unsigned count = 0;
+
+	for (size_t i = 0; i < conf->hep_count; i++)
+		count += (unsigned)conf->hep[i].listen_count;
+	return count;
+}
+
+static void plan_decide(struct server *s)
+{
+	struct host host;
+	struct plan_wish wish = { .hep_threads = s->conf->hep_threads,
+				  .writers = s->conf->storage.writers,
+				  .hep_sockets = endpoints_count(s->conf),
+				  .memory = s->conf->memory,
+				  .block_bytes = BLOCK_MAX_BYTES };
+
+	host_probe("", &host);
+	plan_make(&host, &wish, &s->plan);
+	log_info("tune: %" PRId64 " cores, %" PRId64 " MiB: %u receive thread%s, %u writer%s, %u blocks each", host.cores,
+		 host.ram_bytes >> 20, s->plan.hep_threads, s->plan.hep_threads == 1 ? "" : "s", s->plan.writers,
+		 s->plan.writers == 1 ? "" : "s", s->plan.blocks);
+}
+
+static int socket_open(struct server *s, unsigned thread, unsigned source, const struct conf_endpoint *e)
+{
+	struct listener_socket *out = &s->sockets[thread][s->socket_count];
+	size_t got = 0;
+	int fd = listener_open_udp((const struct sockaddr *)&e->addr, e->addr_len, s->plan.socket_buffer, &got);
+
+	if (fd < 0) {
+		log_error("hep %s: %s: cannot listen: %s", s->conf->hep[source].name, e->text, ht_strerror(fd));
+		return fd;
+	}
+	*out = (struct listener_socket){ .fd = fd, .source = source, .buffer = got };
+	if (thread == 0 && got < s->plan.socket_buffer)
+		log_warning("hep %s: %s: receive buffer is %zu KiB, %" PRIu64
+			    " KiB are wanted: a burst may be dropped; raise net.core.rmem_max to %" PRIu64,
+			    s->conf->hep[source].name, e->text, got >> 10, s->plan.socket_buffer >> 10, s->plan.socket_buffer / 2);
+	else if (thread == 0)
+		log_info("hep %s: listening on %s, receive buffer %zu KiB in each of %u thread%s", s->conf->hep[source].name, e->text,
+			 got >> 10, s->plan.hep_threads, s->plan.hep_threads == 1 ? "" : "s");
+	return HT_OK;
+}
+
+static int sockets_open(struct server *s)
+{
+	int err;
+
+	for (unsigned t = 0; t < s->plan.hep_threads; t++) {
+		s->socket_count = 0;
+		for (unsigned i = 0; i < s->conf->hep_count; i++) {
+			for (size_t e = 0; e < s->conf->hep[i].listen_count; e++) {
+				err = socket_open(s, t, i, &s->conf->hep[i].listen[e]);
+				if (err < 0)
+					return err;
+				s->socket_count++;
+			}
+		}
+	}
+	return HT_OK;
+}
+
+static int http_start(struct server *s)
+{
+	const struct conf_endpoint *e = &s->conf->http.listen;
+	int err;
+
+	s->base = event_base_new();
+	if (!s->base)
+		return -ENOMEM;
+	err = http_open(&s->http, s->base, (const struct sockaddr *)&e->addr, e->addr_len);
+	if (err < 0)
+		log_error("http: %s: cannot listen: %s", e->text, ht_strerror(err));
+	return err;
+}
+
+static int user_find(const struct server *s, int *uid, int *gid)
+{
+	const char *name = s->conf->user;
+	struct passwd *user;
+
+	*uid = *gid = -1;
+	if (getuid() != 0 || name[0] == '\0')
+		return HT_OK;
+	user = getpwnam(name);
+	if (!user) {
+		log_error("user %s: there is no such user; make it (adduser --system --group %s) or leave `user` empty", name, name);
+		return -ENOENT;
+	}
+	*uid = (int)user->pw_uid;
+	*gid = (int)user->pw_gid;
+	return HT_OK;
+}
+
+static int spool_start(struct server *s, int uid, int gid)
+{
+	const struct conf *c = s->conf;
+	bool in_memory = c->storage.spool.durability == CONF_DURABILITY_MEMORY;
+	struct spool_options o = { .dir = c->storage.spool.dir,
+				   .max_bytes = in_memory ? c->memory : c->storage.spool.max,
+				   .node_id = c->node_id,
+				   .writers = s->plan.writers,
+				   .in_memory = in_memory,
+				   .sync = c->storage.spool.durability == CONF_DURABILITY_DISK,
+				   .owner_uid = uid,
+				   .owner_gid = gid };
+	int err = spool_open(&s->spool, &o);
+
+	if (err < 0)
+		log_error("spool: %s: cannot start: %s", o.dir, ht_strerror(err));
+	return err;
+}
+
+/* Keeps nothing: what needs rights is open. Without them the process could not even open its own sockets again, and need not. */
+static int privileges_drop(const struct server *s, int uid, int gid)
+{
+	if (uid < 0)
+		return HT_OK;
+	capng_clear(CAPNG_SELECT_BOTH);
+	if (capng_change_id(uid, gid, CAPNG_DROP_SUPP_GRP | CAPNG_CLEAR_BOUNDING) != 0) {
+		log_error("user %s: cannot become it: %s", s->conf->user, ht_strerror(-errno));
+		return -EPERM;
+	}
+	return HT_OK;
+}
+
+static int token_read(const char *file, char *out, size_t size)
+{
+	FILE *f = fopen(file, "re");
+	bool is_read;
+
+	if (!f)
+		return -errno;
+	is_read = fgets(out, (int)size, f) != NULL;
+	fclose(f);
+	out[is_read ? strcspn(out, "\r\n") : 0] = '\0';
+	return out[0] ? HT_OK : -EINVAL;
+}
+
+/* ---- making everything ---- */
+
+static int receiver_make(struct server *s, unsigned i)
+{
+	struct worker_options o = { .snapshot = &s->snapshot,
+				    .spool = s->spool,
+				    .spool_fd = s->spooler.wake_fd,
+				    .blocks = s->plan.blocks,
+				    .batch_rows = s->conf->storage.batch_rows,
+				    .batch_us = s->conf->storage.batch_ms * 1000ULL,
+				    .sources = (unsigned)s->conf->hep_count,
+				    .compat = s->conf->storage.compat };
+	int err = worker_new(&s->workers[i], &o);
+
+	if (err < 0)
+		return err;
+	for (unsigned k = 0; k < s->socket_count; k++)
+		s->sockets[i][k].counters = worker_source(s->workers[i], s->sockets[i][k].source);
+	s->receivers[i].worker = s->workers[i];
+	return listener_new(&s->receivers[i].listener, s->sockets[i], s->socket_count, &worker_listener_ops, s->workers[i]);
+}
+
+static int writer_make(struct server *s, unsigned i, uint64_t owner)
+{
+	struct writer_options o = { .index = i,
+				    .spool = s->spool,
+				    .admin = s->admin,
+				    .db = &s->db,
+				    .owner = owner,
+				    .node_id = s->conf->node_id,
+				    .batch_rows = s->conf->storage.batch_rows };
+
+	return writer_new(&s->writers[i], &o);
+}
+
+static int storage_make(struct server *s)
+{
+	const struct conf *c = s->conf;
+	uint64_t owner;
+	int err = conf_password(c, s->password, sizeof(s->password));
+
+	if (err < 0) {
+		log_error("storage.password_file: %s: %s", c->storage.password_file, ht_strerror(err));
+		return err;
+	}
+	if (getrandom(&owner, sizeof(owner), 0) != (ssize_t)sizeof(owner))
+		return -errno;
+	s->db = (struct db_options){ .host = c->storage.host,
+				     .socket = c->storage.socket,
+				     .user = c->storage.user,
+				     .password = s->password,
+				     .database = c->storage.database,
+				     .port = c->storage.port,
+				     .no_bulk = getenv("HEPTAP_NO_BULK") != NULL };
+	err = admin_new(&s->admin, &s->db, c->storage.table);
+	for (unsigned i = 0; i < s->plan.writers && err == HT_OK; i++)
+		err = writer_make(s, i, owner >> 1);
+	return err;
+}
+
+static int receivers_make(struct server *s)
+{
+	int err = HT_OK;
+
+	s->spooler.spool = s->spool;
+	s->spooler.workers = s->workers;
+	s->spooler.worker_count = s->plan.hep_threads;
+	s->spooler.writers = s->writers;
+	s->spooler.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (s->spooler.wake_fd < 0)
+		return -errno;
+	for (unsigned i = 0; i < s->plan.hep_threads && err == HT_OK; i++)
+		err = receiver_make(s, i);
+	return err;
+}
+
+/* ---- numbers ---- */
+
+static const struct source_counters *stats_source(void *ctx, unsigned worker, unsigned source)
+{
+	struct server *s = ctx;
+
+	return worker_source(s->workers[worker], source);
+}
+
+static void stats_add_thread(struct stats_sources *st, const char *name, pthread_t id)
+{
+	if (st->thread_count < STATS_MAX_THREADS && pthread_getcpuclockid(id, &st->thread[st->thread_count].cpu) == 0)
+		st->thread[st->thread_count++].name = name;
+}
+
+static void stats_setup(struct server *s)
+{
+	struct stats_sources *st = &s->stats;
+
+	st->source_count = (unsigned)s->conf->hep_count;
+	st->worker_count = s->plan.hep_threads;
+	st->writer_count = s->plan.writers;
+	for (unsigned i = 0; i < st->source_count; i++)
+		st->source_name[i] = s->conf->hep[i].name;
+	st->source = stats_source;
+	st->ctx = s;
+	st->spool = s->spool;
+	st->writers = s->writers;
+	st->node = s->conf->node;
+	st->table = s->conf->storage.table;
+	st->started_us = s->started_us;
+	st->block_bytes = (uint64_t)s->plan.hep_threads * s->plan.blocks * BLOCK_MAX_BYTES;
+	st->is_receiving = &s->is_receiving;
+	stats_add_thread(st, "heptap", pthread_self());
+	for (unsigned i = 0; i < s->plan.hep_threads; i++)
+		stats_add_thread(st, s->hep_thread[i].name, s->hep_thread[i].id);
+	stats_add_thread(st, s->spool_thread.name, s->spool_thread.id);
+	for (unsigned i = 0; i < s->plan.writers; i++)
+		stats_add_thread(st, s->db_thread[i].name, s->db_thread[i].id);
+	stats_add_thread(st, s->admin_thread.name, s->admin_thread.id);
+}
+
+/* ---- start and stop ---- */
+
+static int threads_start(struct server *s)
+{
+	int err = rcu_helper_start();
+
+	if (err == HT_OK)
+		err = thread_start(&s->admin_thread, run_admin, s->admin, "ht-admin");
+	for (unsigned i = 0; i < s->plan.writers && err == HT_OK; i++)
+		err = thread_start(&s->db_thread[i], run_writer, s->writers[i], "ht-db-%u", i);
+	if (err == HT_OK)
+		err = thread_start(&s->spool_thread, run_spooler, &s->spooler, "ht-spool");
+	for (unsigned i = 0; i < s->plan.hep_threads && err == HT_OK; i++)
+		err = thread_start(&s->hep_thread[i], run_receiver, &s->receivers[i], "ht-hep-%u", i);
+	if (err < 0)
+		log_error("threads: cannot start: %s", ht_strerror(err));
+	return err;
+}
+
+/* @return false if the writer still has something to store when there is no more time for it. */
+static bool writer_join(struct server *s, unsigned i, uint64_t deadline_us)
+{
+	uint64_t down_us = clock_mono_us() + DRAIN_DOWN_S * 1000000ULL;
+
+	while (!thread_join_until(&s->db_thread[i], clock_mono_us() + 100000)) {
+		if (clock_mono_us() > deadline_us)
+			return false;
+		if (atomic_load(&writer_counters(s->writers[i])->is_up))
+			down_us = clock_mono_us() + DRAIN_DOWN_S * 1000000ULL;
+		else if (clock_mono_us() > down_us)
+			return false;
+	}
+	return true;
+}
+
+static void threads_stop(struct server *s)
+{
+	uint64_t deadline_us = clock_mono_us() + DRAIN_S * 1000000ULL;
+	bool is_drained = true;
+
+	atomic_store(&s->is_receiving, false);
+	for (unsigned i = 0; i < s->plan.hep_threads; i++)
+		if (s->hep_thread[i].is_started)
+			listener_stop(s->receivers[i].listener);
+	for (unsigned i = 0; i < s->plan.hep_threads; i++)
+		thread_join(&s->hep_thread[i]);
+	if (s->spool_thread.is_started)
+		spooler_finish(&s->spooler, deadline_us - 1000000);
+	thread_join(&s->spool_thread);
+	for (unsigned i = 0; i < s->plan.writers; i++)
+		if (s->writers[i])
+			writer_finish(s->writers[i]);
+	for (unsigned i = 0; i < s->plan.writers; i++)
+		is_drained &= writer_join(s, i, deadline_us);
+	if (s->admin)
+		admin_stop(s->admin);
+	for (unsigned i = 0; i < s->plan.writers && !is_drained; i++) {
+		if (s->writers[i])
+			writer_stop(s->writers[i]);
+		thread_join(&s->db_thread[i]);
+	}
+	thread_join(&s->admin_thread);
+}
+
+static void report(struct server *s)
+{
+	bool in_memory = s->conf->storage.spool.durability == CONF_DURABILITY_MEMORY;
+	uint64_t shed = 0;
+	struct stats st;
+
+	stats_take(&s->stats, &st);
+	for (unsigned r = 0; r < SHED_REASONS; r++)
+		for (unsigned k = 0; k <= SHED_CLASSES; k++)
+			shed += st.all.shed[r][k];
+	log_info("stopped: %" PRIu64 " messages received, %" PRIu64 " accepted, %" PRIu64 " shed; %" PRIu64 " rows stored, %" PRIu64
+		 " lost, %" PRIu64 " %s; the kernel dropped %" PRIu64 " datagrams",
+		 st.all.received, st.all.accepted, shed, st.stored, st.lost_damage + st.lost_shutdown + (in_memory ? st.in_spool : 0),
+		 in_memory ? 0 : st.in_spool, "wait in the spool for the next start", st.all.kernel_dropped);
+}
+
+static void server_fini(struct server *s)
+{
+	http_close(s->http);
+	for (int i = 0; i < 4; i++)
+		if (s->signal_event[i])
+			event_free(s->signal_event[i]);
+	if (s->base)
+		event_base_free(s->base);
+	for (unsigned i = 0; i < s->plan.hep_threads; i++) {
+		listener_free(s->receivers[i].listener);
+		for (unsigned k = 0; k < s->socket_count && !s->receivers[i].listener; k++)
+			if (s->sockets[i][k].fd > 0)
+				close(s->sockets[i][k].fd);
+		worker_free(s->workers[i]);
+	}
+	for (unsigned i = 0; i < s->plan.writers; i++)
+		writer_free(s->writers[i]);
+	admin_free(s->admin);
+	spool_close(s->spool);
+	if (s->spooler.wake_fd > 0)
+		close(s->spooler.wake_fd);
+	urcu_memb_barrier();
+	snapshot_free(s->snapshot);
+	memset(s->password, 0, sizeof(s->password));
+	free(s);
+}
+
+/* ---- signals ---- */
+
+static void restart_key_tell(void *ctx, const char *key)
+{
+	(void)ctx;
+	log_warning("reload: %s was changed; that takes effect at the next start", key);
+}
+
+static void complaints_log(char *text)
+{
+	for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
+		log_error("reload: %s", line);
+}
+
+static int conf_read_again(const struct server *s, struct conf **out)
+{
+	char *text = NULL;
+	size_t len;
+	FILE *errors = open_memstream(&text, &len);
+	int err;
+
+	if (!errors)
+		return -ENOMEM;
+	err = conf_read(s->conf->file, out, errors);
+	if (fclose(errors) == 0 && err < 0)
+		complaints_log(text);
+	free(text);
+	return err;
+}
+
+/* All or nothing: what is wrong changes nothing. */
+static void reload(struct server *s)
+{
+	struct snapshot *fresh, *old;
+	struct conf *conf;
+	int err = conf_read_again(s, &conf);
+
+	if (err == HT_OK) {
+		(void)conf_restart_keys(s->conf, conf, restart_key_tell, NULL);
+		log_open(conf->log.level, s->conf->log.target);
+		err = snapshot_new(&fresh, s->conf, conf);
+	}
+	if (err < 0) {
+		log_error("reload: %s; everything stays as it was", ht_strerror(err));
+		return;
+	}
+	old = rcu_swap(s->snapshot, fresh);
+	snapshot_retire(old);
+	log_info("reload: done");
+}
+
+static void state_dump(struct server *s)
+{
+	struct stats st;
+
+	stats_take(&s->stats, &st);
+	log_info("state: received %" PRIu64 ", accepted %" PRIu64 ", rows in memory %" PRIu64 ", in spool %" PRIu64 " (%" PRIu64
+		 " MiB), stored %" PRIu64 ", database %s, spool %s",
+		 st.all.received, st.all.accepted, st.in_memory, st.in_spool, st.spool_bytes >> 20, st.stored,
+		 st.is_db_up ? "up" : "down", st.is_spool_ok ? "ok" : "refuses");
+	log_info("memory: %u blocks of %u KiB reserved in each of %u receive threads", s->plan.blocks, BLOCK_MAX_BYTES >> 10,
+		 s->plan.hep_threads);
+}
+
+static void signal_came(evutil_socket_t number, short what, void *ctx)
+{
+	struct server *s = ctx;
+
+	(void)what;
+	if (number == SIGHUP) {
+		sd_notify(0, "RELOADING=1");
+		reload(s);
+		sd_notify(0, "READY=1");
+	} else if (number == SIGUSR1) {
+		state_dump(s);
+	} else {
+		log_info("stopping: %s", number == SIGTERM ? "SIGTERM" : "SIGINT");
+		event_base_loopbreak(s->base);
+	}
+}
+
+static int signals_watch(struct server *s)
+{
+	static const int number[4] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1 };
+
+	for (int i = 0; i < 4; i++) {
+		s->signal_event[i] = evsignal_new(s->base, number[i], signal_came, s);
+		if (!s->signal_event[i] || event_add(s->signal_event[i], NULL) < 0)
+			return -ENOMEM;
+	}
+	return HT_OK;
+}
+
+/* Threads inherit a mask in which nothing is theirs; main takes it all. */
+static void signals_block(sigset_t *before)
+{
+	sigset_t all;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, before);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+/* ---- all of it ---- */
+
+static int server_open(struct server *s)
+{
+	char token[256] = "";
+	int uid, gid, err;
+
+	limits_raise();
+	plan_decide(s);
+	err = snapshot_new(&s->snapshot, s->conf, NULL);
+	if (err == HT_OK)
+		err = user_find(s, &uid, &gid);
+	if (err == HT_OK)
+		err = sockets_open(s);
+	if (err == HT_OK)
+		err = http_start(s);
+	if (err == HT_OK)
+		err = spool_start(s, uid, gid);
+	if (err == HT_OK && s->conf->http.token_file[0]) {
+		err = token_read(s->conf->http.token_file, token, sizeof(token));
+		if (err < 0)
+			log_error("http.token_file: %s: %s", s->conf->http.token_file, ht_strerror(err));
+	}
+	if (err == HT_OK)
+		err = http_serve(s->http, api_paths, &s->stats, token[0] ? token : NULL);
+	if (err == HT_OK)
+		err = storage_make(s);
+	if (err == HT_OK)
+		err = privileges_drop(s, uid, gid);
+	if (err == HT_OK)
+		err = receivers_make(s);
+	return err == HT_OK ? signals_watch(s) : err;
+}
+
+int server_run(const struct conf *conf)
+{
+	struct server *s = calloc(1, sizeof(*s));
+	uint64_t begun_us = clock_mono_us();
+	sigset_t mask;
+	int err;
+
+	if (!s)
+		return -ENOMEM;
+	s->conf = conf;
+	s->started_us = clock_wall_us();
+	err = server_open(s);
+	if (err == HT_OK) {
+		signals_block(&mask);
+		rcu_thread_begin();
+		err = threads_start(s);
+		stats_setup(s);
+		pthread_sigmask(SIG_SETMASK, &mask, NULL);
+		if (err == HT_OK) {
+			atomic_store(&s->is_receiving, true);
+			log_info("heptap %s ready in %" PRIu64 " ms", HEPTAP_VERSION, (clock_mono_us() - begun_us) / 1000);
+			sd_notify(0, "READY=1");
+			event_base_dispatch(s->base);
+			sd_notify(0, "STOPPING=1");
+		}
+		threads_stop(s);
+		report(s);
+		rcu_thread_end();
+	}
+	server_fini(s);
+	return err;
+}

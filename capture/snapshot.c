@@ -1,0 +1,84 @@
+/* Header names made comparable, the node's name measured; the rest stays where it is. */
+#include "capture/snapshot.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int names_add(struct snapshot *s, const struct conf_strings *strings)
+{
+	int err;
+
+	for (size_t i = 0; i < strings->count; i++) {
+		err = sip_names_add(&s->names, strings->at[i]);
+		if (err < 0)
+			return err;
+	}
+	return HT_OK;
+}
+
+static const struct conf_listener *listener_find(const struct conf *conf, const char *name)
+{
+	for (size_t i = 0; i < conf->hep_count; i++)
+		if (strcmp(conf->hep[i].name, name) == 0)
+			return &conf->hep[i];
+	return NULL;
+}
+
+static void listeners_find(struct snapshot *s, const struct conf *start, const struct conf *now)
+{
+	for (size_t i = 0; i < start->hep_count; i++) {
+		s->listener[i] = listener_find(now, start->hep[i].name);
+		if (!s->listener[i])
+			s->listener[i] = &start->hep[i];
+	}
+}
+
+int snapshot_new(struct snapshot **out, const struct conf *start, struct conf *fresh)
+{
+	const struct conf *now = fresh ? fresh : start;
+	struct snapshot *s = calloc(1, sizeof(*s));
+	size_t node_len = strlen(start->node);
+	int err;
+
+	if (!s) {
+		conf_free(fresh);
+		return -ENOMEM;
+	}
+	s->owned = fresh;
+	s->legs = (uint8_t)now->legs.count;
+	s->custom_fields = (uint8_t)now->custom_fields.count;
+	s->skew_us = now->max_clock_skew * 1000000ULL;
+	listeners_find(s, start, now);
+	err = node_len < sizeof(s->node) ? names_add(s, &now->legs) : -EINVAL;
+	if (err == HT_OK)
+		err = names_add(s, &now->custom_fields);
+	if (err < 0) {
+		snapshot_free(s);
+		return err;
+	}
+	memcpy(s->node, start->node, node_len);
+	s->node_len = (uint8_t)node_len;
+	*out = s;
+	return HT_OK;
+}
+
+void snapshot_free(struct snapshot *s)
+{
+	if (!s)
+		return;
+	conf_free(s->owned);
+	free(s);
+}
+
+static void snapshot_free_rcu(struct rcu_head *head)
+{
+	rcu_retired();
+	snapshot_free(caa_container_of(head, struct snapshot, rcu));
+}
+
+void snapshot_retire(struct snapshot *s)
+{
+	if (s)
+		rcu_retire(&s->rcu, snapshot_free_rcu);
+}

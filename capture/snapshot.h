@@ -1,0 +1,37 @@
+/**
+ * @file
+ * What receive threads know of the configuration: one constant snapshot, swapped by RCU on reload.
+ * Threads: main makes and publishes; receive threads read it inside a read-side section; ht-rcu frees the old one.
+ */
+#pragma once
+#include <stdint.h>
+
+#include "conf/conf.h"
+#include "conf/rcu.h"
+#include "hep/sip.h"
+
+struct snapshot {
+	struct rcu_head rcu;
+	struct conf *owned; /* what the listeners below may point into; NULL for the first snapshot */
+	const struct conf_listener *listener[CONF_MAX_LISTENERS]; /* by number of the running source */
+	struct sip_names names; /* legs first, custom fields behind them */
+	uint8_t legs, custom_fields;
+	char node[104]; /* start of the node column */
+	uint8_t node_len;
+	uint64_t skew_us;
+};
+
+/**
+ * Make a snapshot of what a reload may change; the rest stays as it was at the start.
+ *
+ * @param start  What the process was started with; lives as long as the process.
+ * @param fresh  Read again; taken over, even on failure. NULL at the start. A listener that it does not name keeps what it had.
+ * @return HT_OK, -ENOMEM, or -EINVAL for a name that is too long.
+ */
+HT_MUST_CHECK int snapshot_new(struct snapshot **out, const struct conf *start, struct conf *fresh);
+
+/** Free at once: nobody reads it. */
+void snapshot_free(struct snapshot *s);
+
+/** Free when all who may read it have left their section. */
+void snapshot_retire(struct snapshot *s);

@@ -1,0 +1,417 @@
+/* From datagram to row: the whole flow is worker_hep(). */
+#include "capture/worker.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "capture/snapshot.h"
+#include "conf/log.h"
+#include "conf/ring.h"
+#include "hep/codec.h"
+#include "hep/inflate.h"
+#include "hep/listener.h"
+#include "hep/msg.h"
+#include "hep/sip.h"
+#include "storage/block.h"
+#include "storage/spool.h"
+
+struct worker {
+	struct worker_options options;
+	struct source_counters *sources;
+	struct inflater *inflater;
+	struct ring sealed, empty;
+	struct block **spare;  /* taken from `empty`; the last one back is the first one used, while it is warm in the cache */
+	unsigned spare_count;
+	struct block *open;    /* NULL: to be taken from `spare` */
+	uint64_t mono_us;      /* of the batch */
+	uint64_t sealed_us;    /* monotonic time of the last seal */
+	uint64_t wall_us;      /* of the batch */
+	const struct snapshot *snapshot; /* during a batch */
+	/* texts of the row that is being made */
+	char node[104 + 1 + 10];
+	char source_ip[INET6_ADDRSTRLEN], destination_ip[INET6_ADDRSTRLEN];
+};
+
+struct source_counters *worker_source(struct worker *w, unsigned source)
+{
+	return &w->sources[source];
+}
+
+/* ---- blocks ---- */
+
+static void seal(struct worker *w, uint64_t mono_us)
+{
+	uint64_t one = 1;
+
+	if (!w->open || w->open->rows == 0)
+		return;
+	block_seal(w->open);
+	if (!ring_put(&w->sealed, w->open))
+		abort(); /* the ring holds as many as there are blocks */
+	w->open = NULL;
+	w->sealed_us = mono_us;
+	if (write(w->options.spool_fd, &one, sizeof(one)) < 0)
+		log_debug("worker: %s", ht_strerror(-errno));
+}
+
+static struct block *open_block(struct worker *w)
+{
+	struct block *b;
+
+	if (w->open)
+		return w->open;
+	while ((b = ring_take(&w->empty)))
+		w->spare[w->spare_count++] = b;
+	if (w->spare_count)
+		w->open = w->spare[--w->spare_count];
+	return w->open;
+}
+
+/* ---- decisions ---- */
+
+/* Of equal length and content, in a time that depends on the lengths alone. */
+static bool key_is(struct view key, const char *accepted)
+{
+	size_t len = strlen(accepted);
+	uint8_t differ = key.len != len;
+
+	for (size_t i = 0; i < len; i++)
+		differ |= (uint8_t)accepted[i] ^ (key.len ? key.at[i % key.len] : 0);
+	return differ == 0;
+}
+
+static bool key_is_accepted(const struct conf_listener *l, const struct msg *m)
+{
+	bool is_accepted = l->keys.count == 0;
+
+	for (size_t i = 0; i < l->keys.count; i++)
+		is_accepted |= m->has_key && key_is(m->key, l->keys.at[i]);
+	return is_accepted;
+}
+
+static void malformed_count(struct source_counters *c, ssize_t err)
+{
+	counter *reason = err == HT_EVERSION  ? &c->malformed_version
+			  : err == HT_ELENGTH ? &c->malformed_length
+			  : err == HT_ECHUNK  ? &c->malformed_chunk
+			  : err == HT_EADDRESS ? &c->malformed_address
+					       : &c->malformed_short;
+
+	counter_add(reason, 1);
+}
+
+/* 5: an INVITE dialog, kept longest; 2: OPTIONS, shed first of SIP. */
+static unsigned shed_class(const struct sip *s)
+{
+	static const struct {
+		const char *lower;
+		unsigned class;
+	} methods[] = { { "invite", 5 }, { "ack", 5 },    { "bye", 5 },	{ "cancel", 5 },  { "prack", 5 },
+			{ "update", 5 }, { "info", 5 },	  { "refer", 5 }, { "options", 2 }, { "register", 3 } };
+	struct view method = s->cseq_method.len ? s->cseq_method : s->method;
+
+	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)
+		if (view_is_nocase(method, methods[i].lower))
+			return methods[i].class;
+	return 4;
+}
+
+static void shed_count(struct worker *w, struct source_counters *c, const struct sip *s)
+{
+	enum shed_reason reason = spool_is_ok(w->options.spool) ? SHED_MEMORY : SHED_SPOOL;
+
+	counter_add(&c->shed[reason][shed_class(s)], 1);
+}
+
+/* ---- values of the row ---- */
+
+static void time_settle(const struct worker *w, struct source_counters *c, struct msg *m)
+{
+	m->arrival_us = w->wall_us;
+	if (m->ts_us == 0)
+		counter_add(&c->time_absent, 1);
+	else if (m->ts_us > w->wall_us + w->snapshot->skew_us)
+		counter_add(&c->time_ahead, 1);
+	else
+		return;
+	m->ts_us = m->arrival_us;
+}
+
+static char *decimal(char *at, uint32_t n)
+{
+	char digits[10];
+	unsigned count = 0;
+
+	do
+		digits[count++] = (char)('0' + n % 10);
+	while (n /= 10);
+	while (count)
+		*at++ = digits[--count];
+	return at;
+}
+
+static struct view ip_text(const struct addr *a, char out[INET6_ADDRSTRLEN])
+{
+	char *at = out;
+
+	if (a->family == FAMILY_IPV6) {
+		inet_ntop(AF_INET6, a->ip, out, INET6_ADDRSTRLEN);
+		return view_of(out);
+	}
+	for (int i = 0; i < 4; i++) {
+		if (i)
+			*at++ = '.';
+		at = decimal(at, a->ip[i]);
+	}
+	return (struct view){ (uint8_t *)out, (uint32_t)(at - out) };
+}
+
+/* "<node>:<capture id>" where HEP carries one. */
+static struct view node_text(struct worker *w, const struct msg *m)
+{
+	char *end = w->node + w->snapshot->node_len;
+
+	memcpy(w->node, w->snapshot->node, w->snapshot->node_len);
+	if (m->has_capture_id) {
+		*end++ = ':';
+		end = decimal(end, m->capture_id);
+	}
+	return (struct view){ (uint8_t *)w->node, (uint32_t)(end - w->node) };
+}
+
+/* Homer numbers transports from 1 on; a protocol that has no such number keeps its own, where that is not mistaken for one. */
+static int64_t proto_number(enum conf_compat compat, uint8_t ip_proto)
+{
+	if (compat == CONF_COMPAT_OPENSIPS)
+		return ip_proto;
+	switch (ip_proto) {
+	case PROTO_UDP:
+		return 1;
+	case PROTO_TCP:
+		return 2;
+	case PROTO_TLS:
+		return 3;
+	case PROTO_SCTP:
+		return 4;
+	case PROTO_WS:
+		return 5;
+	default:
+		return ip_proto > 6 ? ip_proto : 0;
+	}
+}
+
+static struct view first_leg(const struct snapshot *snap, const struct sip *s)
+{
+	for (uint8_t i = 0; i < snap->legs; i++)
+		if (s->extra[i].len)
+			return s->extra[i];
+	return (struct view){ 0 };
+}
+
+static struct row_extras row_extras(struct worker *w, const struct msg *m, const struct sip *s)
+{
+	const struct snapshot *snap = w->snapshot;
+	enum conf_compat compat = w->options.compat;
+	struct row_extras x = { .proto = proto_number(compat, m->ip_proto),
+				.callid_aleg = first_leg(snap, s),
+				.source_ip = ip_text(&m->src, w->source_ip),
+				.destination_ip = ip_text(&m->dst, w->destination_ip),
+				.correlation_id = m->correlation,
+				.node = node_text(w, m) };
+
+	if (x.correlation_id.len == 0 && compat == CONF_COMPAT_KAMAILIO)
+		x.correlation_id = s->callid;
+	for (uint8_t i = 0; i < snap->custom_fields; i++)
+		x.custom_field[i] = s->extra[snap->legs + i];
+	return x;
+}
+
+static void row_make(struct worker *w, struct source_counters *c, struct msg *m, const struct sip *s)
+{
+	struct row_extras extras;
+	struct block *b = open_block(w);
+
+	if (!b) {
+		shed_count(w, c, s);
+		return;
+	}
+	time_settle(w, c, m);
+	extras = row_extras(w, m, s);
+	if (block_add(b, m, s, &extras) < 0) {
+		counter_add(&c->malformed_oversize, 1);
+		return;
+	}
+	counter_add(&c->rows_made, 1);
+	counter_add(&c->accepted, 1);
+}
+
+/* ---- one message ---- */
+
+static void worker_hep(struct worker *w, const struct conf_listener *l, struct source_counters *c, const uint8_t *bytes, size_t len)
+{
+	struct msg m = { 0 };
+	struct sip s;
+	ssize_t used = hep_decode(bytes, len, &m);
+
+	if (used < 0) {
+		malformed_count(c, used);
+		return;
+	}
+	if (m.odd_chunks)
+		counter_add(&c->odd_chunks, m.odd_chunks);
+	if (m.twice_chunks)
+		counter_add(&c->twice_chunks, m.twice_chunks);
+	if ((size_t)used < len)
+		counter_add(&c->tail_bytes, len - (size_t)used);
+
+	if (!key_is_accepted(l, &m))
+		counter_add(&c->denied_key, 1);
+	else if (m.type != HEP_TYPE_SIP)
+		counter_add(&c->not_sip_type, 1);
+	else if (m.payload.len == 0)
+		counter_add(&c->not_sip_empty, 1);
+	else if (m.is_compressed && inflater_run(w->inflater, m.payload, &m.payload) < 0)
+		counter_add(&c->malformed_inflate, 1);
+	else if (sip_parse(m.payload, &w->snapshot->names, &s) < 0)
+		counter_add(&c->not_sip_content, 1);
+	else
+		row_make(w, c, &m, &s);
+}
+
+/* ---- what the listener calls ---- */
+
+static void on_begin(void *ctx, uint64_t wall_us, uint64_t mono_us)
+{
+	struct worker *w = ctx;
+
+	rcu_read_begin();
+	w->snapshot = rcu_get(*w->options.snapshot);
+	w->wall_us = wall_us;
+	w->mono_us = mono_us;
+}
+
+static void on_datagram(void *ctx, unsigned source, const uint8_t *bytes, size_t len, const uint8_t from_ip[16])
+{
+	struct worker *w = ctx;
+	const struct conf_listener *l = w->snapshot->listener[source];
+	struct source_counters *c = &w->sources[source];
+
+	counter_add(&c->carriers, 1);
+	counter_add(&c->received, 1);
+	if (!conf_net_has(l->allow, l->allow_count, from_ip))
+		counter_add(&c->denied_allow, 1);
+	else
+		worker_hep(w, l, c, bytes, len);
+	if (w->open && block_is_full(w->open))
+		seal(w, w->mono_us);
+}
+
+static void on_end(void *ctx)
+{
+	struct worker *w = ctx;
+
+	w->snapshot = NULL;
+	rcu_read_end();
+}
+
+/*
+ * A block is sealed when it is full, or when the last seal is batch_us ago: the first message after a rest goes at once, and a stream of
+ * them makes a block each batch_us, however few rows that is.
+ */
+static bool on_tend(void *ctx, uint64_t mono_us)
+{
+	struct worker *w = ctx;
+
+	if (w->open && w->open->rows && mono_us - w->sealed_us >= w->options.batch_us)
+		seal(w, mono_us);
+	return w->open && w->open->rows;
+}
+
+const struct listener_ops worker_listener_ops = { .begin = on_begin, .datagram = on_datagram, .end = on_end, .tend = on_tend };
+
+void worker_flush(struct worker *w)
+{
+	seal(w, w->mono_us);
+}
+
+struct block *worker_take_sealed(struct worker *w)
+{
+	return ring_take(&w->sealed);
+}
+
+void worker_give_back(struct worker *w, struct block *b)
+{
+	block_reset(b);
+	if (!ring_put(&w->empty, b))
+		abort(); /* the ring holds as many as there are blocks */
+}
+
+/* ---- life ---- */
+
+static int blocks_make(struct worker *w)
+{
+	struct block *b;
+	int err;
+
+	for (unsigned i = 0; i < w->options.blocks; i++) {
+		err = block_new(&b, w->options.batch_rows);
+		if (err < 0)
+			return err;
+		worker_give_back(w, b);
+	}
+	return HT_OK;
+}
+
+int worker_new(struct worker **out, const struct worker_options *options)
+{
+	struct worker *w = calloc(1, sizeof(*w));
+	int err;
+
+	if (!w)
+		return -ENOMEM;
+	w->options = *options;
+	w->sources = aligned_alloc(_Alignof(struct source_counters), options->sources * sizeof(*w->sources));
+	w->spare = calloc(options->blocks, sizeof(struct block *));
+	err = w->sources && w->spare ? inflater_new(&w->inflater) : -ENOMEM;
+	if (err == HT_OK)
+		err = ring_init(&w->sealed, options->blocks);
+	if (err == HT_OK)
+		err = ring_init(&w->empty, options->blocks);
+	if (w->sources)
+		memset(w->sources, 0, options->sources * sizeof(*w->sources));
+	if (err == HT_OK)
+		err = blocks_make(w);
+	if (err < 0) {
+		worker_free(w);
+		return err;
+	}
+	*out = w;
+	return HT_OK;
+}
+
+static void ring_empty(struct ring *r)
+{
+	struct block *b;
+
+	while (r->slots && (b = ring_take(r)))
+		block_free(b);
+	ring_fini(r);
+}
+
+void worker_free(struct worker *w)
+{
+	if (!w)
+		return;
+	ring_empty(&w->sealed);
+	ring_empty(&w->empty);
+	while (w->spare_count)
+		block_free(w->spare[--w->spare_count]);
+	block_free(w->open);
+	free(w->spare);
+	inflater_free(w->inflater);
+	free(w->sources);
+	free(w);
+}

@@ -1,0 +1,53 @@
+/**
+ * @file
+ * A receive thread's work on one message: parse, decide, row.
+ *
+ * Run to completion: the thread that took a message from the kernel carries it to a row in its own open block; sealed blocks go to ht-spool
+ * through a bounded ring, empty ones come back through another. No lock, no wait, no allocation.
+ *
+ * Threads: a worker belongs to one receive thread, but for worker_take_sealed() and worker_give_back() (ht-spool) and the counters (any).
+ */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "conf/conf.h"
+#include "conf/counters.h"
+#include "conf/err.h"
+
+struct block;
+struct snapshot;
+struct spool;
+struct worker;
+
+struct worker_options {
+	struct snapshot *const *snapshot; /* the published pointer; read inside a read-side section */
+	const struct spool *spool;        /* asked only whether it takes blocks */
+	int spool_fd;                     /* eventfd that wakes ht-spool */
+	unsigned blocks;                  /* in circulation; a power of two */
+	uint32_t batch_rows;
+	uint64_t batch_us;
+	unsigned sources; /* listeners in the configuration */
+	enum conf_compat compat;
+};
+
+/** @return HT_OK or -ENOMEM. worker_free() it. */
+HT_MUST_CHECK int worker_new(struct worker **out, const struct worker_options *options);
+void worker_free(struct worker *w);
+
+/** Counters of one source. */
+struct source_counters *worker_source(struct worker *w, unsigned source);
+
+/** The callbacks for a listener; their ctx is the worker. */
+struct listener_ops;
+extern const struct listener_ops worker_listener_ops;
+
+/** Seal what is open, whatever its age. Threads: the receive thread, at its end. */
+void worker_flush(struct worker *w);
+
+/** The next sealed block, or NULL. Threads: ht-spool. */
+struct block *worker_take_sealed(struct worker *w);
+
+/** A block that was appended goes back. Threads: ht-spool. */
+void worker_give_back(struct worker *w, struct block *b);
