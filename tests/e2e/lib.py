@@ -1,0 +1,424 @@
+"""What every end-to-end test needs: a private MariaDB, a heptap, captures, HEP packets, numbers.
+
+Everything lives in one temporary folder that is removed afterwards. Processes are ended by their own pid, never by name.
+Tests wait for conditions with a deadline, never for a fixed time.
+"""
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import tempfile
+import time
+import urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+FIXTURES = ROOT / "tests" / "fixtures"
+
+
+class Failure(Exception):
+    """A test's expectation did not hold."""
+
+
+def check(condition, text):
+    if not condition:
+        raise Failure(text)
+
+
+def check_equal(got, wanted, what):
+    if got != wanted:
+        raise Failure(f"{what}: got {got!r}, wanted {wanted!r}")
+
+
+def wait_until(condition, seconds, what):
+    """Wait until condition() is true; its last value is returned."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise Failure(f"not within {seconds} s: {what}")
+        time.sleep(0.02)
+
+
+def free_port(kind=socket.SOCK_DGRAM):
+    with socket.socket(socket.AF_INET, kind) as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+# ---- MariaDB ----
+
+class Database:
+    """A private server without networking; killed, stopped and started at will."""
+
+    def __init__(self, folder, options=()):
+        self.folder = pathlib.Path(folder)
+        self.socket = str(self.folder / "s")
+        self.options = list(options)
+        self.process = None
+        self.log = self.folder / "mariadbd.log"
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def install(self, template=None):
+        data = self.folder / "data"
+        if template:
+            shutil.copytree(template, data)
+            return
+        subprocess.run(["mariadb-install-db", "--no-defaults", f"--datadir={data}", f"--user={os.environ.get('USER', 'root')}",
+                        "--auth-root-authentication-method=normal", "--skip-test-db"],
+                       check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def start(self, extra=()):
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                ["mariadbd", "--no-defaults", "--user=root", f"--datadir={self.folder / 'data'}", f"--socket={self.socket}",
+                 f"--pid-file={self.folder / 'pid'}", "--skip-networking", "--innodb-buffer-pool-size=256M",
+                 "--innodb-log-file-size=128M", *self.options, *extra],
+                stdout=log, stderr=log, start_new_session=True)
+        wait_until(self.answers, 60, "MariaDB answers")
+
+    def answers(self):
+        if self.process.poll() is not None:
+            raise Failure(f"mariadbd ended: see {self.log}: " + self.log.read_text(errors="replace")[-800:])
+        return subprocess.run(self.client("DO 1"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
+
+    def client(self, sql, database=None):
+        command = ["mariadb", "--no-defaults", "-S", self.socket, "-u", "root", "--default-character-set=binary", "-N", "-B", "-e", sql]
+        return command + ([database] if database else [])
+
+    def query(self, sql, database="homer_db"):
+        """Rows as lists of bytes (None for NULL)."""
+        done = subprocess.run(self.client(sql, database), capture_output=True)
+        if done.returncode:
+            raise Failure(f"SQL: {done.stderr.decode(errors='replace').strip()}: {sql[:200]}")
+        return [[unescape(cell) for cell in line.split(b"\t")] for line in done.stdout.split(b"\n")[:-1]]
+
+    def number(self, sql, database="homer_db"):
+        return int(self.query(sql, database)[0][0])
+
+    def kill(self, how=signal.SIGKILL):
+        os.kill(self.process.pid, how)
+        if how in (signal.SIGKILL, signal.SIGTERM):
+            self.process.wait(60)
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            os.kill(self.process.pid, signal.SIGCONT)
+            self.kill(signal.SIGTERM)
+
+
+def unescape(cell):
+    if cell == b"NULL":
+        return None
+    return re.sub(rb"\\(.)", lambda m: {b"n": b"\n", b"t": b"\t", b"0": b"\0", b"\\": b"\\"}[m.group(1)], cell, flags=re.S)
+
+
+# ---- heptap ----
+
+class Heptap:
+    """A server with a configuration of its own."""
+
+    def __init__(self, binary, folder, db_socket, environment=None, **settings):
+        self.binary = str(binary)
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.port = free_port()
+        self.http = free_port(socket.SOCK_STREAM)
+        self.log = self.folder / "heptap.log"
+        self.file = self.folder / "heptap.yaml"
+        self.process = None
+        self.environment = {**os.environ, **(environment or {})}
+        self.settings = {"db_socket": db_socket, "spool": self.folder / "spool", "database": "homer_db", "top": "", "storage": "",
+                         "listener": "", "spool_more": "", **settings}
+        self.write()
+
+    def write(self, **settings):
+        self.settings.update(settings)
+        s = self.settings
+        self.file.write_text(f"""\
+node: node1
+user: ''
+{s['top']}
+hep:
+  - name: agents
+    listen: ['udp:127.0.0.1:{self.port}']
+    {s['listener']}
+storage:
+  socket: {s['db_socket']}
+  user: root
+  database: {s['database']}
+  {s['storage']}
+  spool: {{ dir: {s['spool']}, max: 4G {s['spool_more']} }}
+http: {{ listen: '127.0.0.1:{self.http}' }}
+""")
+
+    def command(self, *arguments):
+        return subprocess.run([self.binary, *arguments, "-c", str(self.file)], capture_output=True, text=True)
+
+    def install(self):
+        done = self.command("schema", "install")
+        check(done.returncode == 0, f"schema install: {done.stderr}")
+
+    def start(self, wait=True):
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen([self.binary, "-c", str(self.file)], stdout=log, stderr=log, env=self.environment,
+                                            start_new_session=True)
+        if wait:
+            wait_until(self.is_ready, 20, "heptap is ready")
+
+    def is_ready(self):
+        check(self.process.poll() is None, "heptap ended: " + self.log_text()[-2000:])
+        try:
+            return self.get("/readyz")[0] == 200
+        except OSError:
+            return False
+
+    def get(self, path, headers=None):
+        request = urllib.request.Request(f"http://127.0.0.1:{self.http}{path}", headers=headers or {})
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def metrics(self):
+        return Metrics(self.get("/metrics")[1])
+
+    def wait_at_rest(self, received, seconds=60):
+        """Wait until as many messages were received or dropped by the kernel, and every row is stored."""
+        def at_rest():
+            m = self.metrics()
+            seen = m.sum("heptap_received_total") + m.sum("heptap_kernel_dropped_total")
+            return m if seen >= received and m.sum("heptap_in_memory") == 0 and m.sum("heptap_in_spool") == 0 else None
+        return wait_until(at_rest, seconds, f"{received} messages received, all rows stored: {self.summary()}")
+
+    def summary(self):
+        try:
+            return {k: v for k, v in self.metrics().values.items() if v and not re.search("latency|cpu|bytes|time", k)}
+        except OSError as error:
+            return str(error)
+
+    def log_text(self):
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def stop(self, seconds=40):
+        """SIGTERM, and the exit code."""
+        os.kill(self.process.pid, signal.SIGTERM)
+        code = self.process.wait(seconds)
+        check("ERROR: AddressSanitizer" not in self.log_text() and "WARNING: ThreadSanitizer" not in self.log_text()
+              and "runtime error" not in self.log_text() and "LeakSanitizer" not in self.log_text(),
+              "sanitizer: " + self.log_text()[-6000:])
+        return code
+
+    def kill(self):
+        os.kill(self.process.pid, signal.SIGKILL)
+        self.process.wait(20)
+
+    def end(self):
+        """Whatever happened, it does not go on."""
+        if self.process and self.process.poll() is None:
+            os.kill(self.process.pid, signal.SIGCONT)
+            self.kill()
+
+    def send(self, packets, pause_each=0):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.connect(("127.0.0.1", self.port))
+            for i, packet in enumerate(packets):
+                s.send(packet)
+                if pause_each and i % pause_each == pause_each - 1:
+                    time.sleep(0.001)
+
+
+class Metrics:
+    """Prometheus text as numbers by series."""
+
+    def __init__(self, text):
+        self.values = {}
+        for line in text.splitlines():
+            if line and not line.startswith("#"):
+                name, value = line.rsplit(" ", 1)
+                self.values[name] = float(value)
+
+    def sum(self, name, **labels):
+        total = 0
+        for series, value in self.values.items():
+            if series.split("{")[0] == name and all(f'{k}="{v}"' in series for k, v in labels.items()):
+                total += int(value)
+        return total
+
+    def lines(self):
+        """The differences of the three accounting lines: packets, messages, rows."""
+        s = self.sum
+        packets = s("heptap_packets_seen_total") - s("heptap_kernel_dropped_total") - s("heptap_packets_not_for_us_total") \
+            - s("heptap_packets_held") - s("heptap_packets_incomplete_total") - s("heptap_carriers_total")
+        messages = s("heptap_received_total") - s("heptap_not_sip_total") - s("heptap_malformed_total") - s("heptap_denied_total") \
+            - s("heptap_filtered_total") - s("heptap_duplicate_total") - s("heptap_shed_total") - s("heptap_accepted_total")
+        rows = s("heptap_rows_made_total") + s("heptap_rows_recovered_total") + s("heptap_rows_rewound_total") \
+            - s("heptap_stored_total") - s("heptap_rejected_total") - s("heptap_in_memory") - s("heptap_in_spool") - s("heptap_lost_total")
+        return packets, messages, rows
+
+    def check_exact(self):
+        check_equal(self.lines(), (0, 0, 0), "accounting lines (packets, messages, rows)")
+
+    def check_no_negative(self):
+        check(all(v >= 0 for v in self.values.values()), f"negative: {[k for k, v in self.values.items() if v < 0]}")
+        check(all(v < 2**62 for v in self.values.values()), f"wrapped: {[k for k, v in self.values.items() if v >= 2**62]}")
+        check(all(d >= 0 for d in self.lines()), f"an accounting line is negative: {self.lines()}")
+
+
+# ---- captures ----
+
+def pcap_frames(path):
+    """Frames of a pcap or pcapng file: (link type, bytes)."""
+    data = pathlib.Path(path).read_bytes()
+    if data[:4] == b"\x0a\x0d\x0d\x0a":
+        yield from pcapng_frames(data)
+        return
+    order = "<" if data[:4] in (b"\xd4\xc3\xb2\xa1", b"\x4d\x3c\xb2\xa1") else ">"
+    link = struct.unpack(order + "I", data[20:24])[0]
+    at = 24
+    while at < len(data):
+        length = struct.unpack(order + "4I", data[at:at + 16])[2]
+        yield link, data[at + 16:at + 16 + length]
+        at += 16 + length
+
+
+def pcapng_frames(data):
+    links, at = [], 0
+    while at < len(data):
+        kind, length = struct.unpack("<II", data[at:at + 8])
+        body = data[at + 8:at + length - 4]
+        if kind == 1:
+            links.append(struct.unpack("<H", body[:2])[0])
+        elif kind == 6:
+            interface, _, _, captured = struct.unpack("<4I", body[:16])
+            yield links[interface], body[20:20 + captured]
+        at += length
+
+
+def udp_payloads(path):
+    """UDP payloads of a capture in order of their completion, IPv4 and IPv6, fragments put together."""
+    pieces = {}
+    for link, frame in pcap_frames(path):
+        ip = frame[{1: 14, 101: 0, 113: 16, 276: 20, 228: 0, 0: 4}[link]:]
+        if ip[0] >> 4 == 4:
+            header, total = (ip[0] & 15) * 4, struct.unpack(">H", ip[2:4])[0]
+            flags = struct.unpack(">H", ip[6:8])[0]
+            offset, more, proto = (flags & 0x1fff) * 8, flags & 0x2000, ip[9]
+            key, body = (ip[12:20], ip[4:6], proto), ip[header:total]
+        else:
+            proto, body, offset, more = ip[6], ip[40:40 + struct.unpack(">H", ip[4:6])[0]], 0, 0
+            key = (ip[8:40], b"", proto)
+            if proto == 44:
+                proto, flags, ident = body[0], struct.unpack(">H", body[2:4])[0], body[4:8]
+                offset, more, key, body = flags & 0xfff8, flags & 1, (ip[8:40], ident, proto), body[8:]
+        if offset or more:
+            pieces.setdefault(key, {})[offset] = (body, more)
+            have, whole = 0, b""
+            while have in pieces[key]:
+                part, more = pieces[key][have]
+                whole += part
+                have += len(part)
+                if not more:
+                    break
+            else:
+                continue
+            del pieces[key]
+            body = whole
+        if proto == 17:
+            yield body[8:struct.unpack(">H", body[4:6])[0]]
+
+
+def expected(path):
+    return [json.loads(line) for line in pathlib.Path(path).read_text().splitlines()]
+
+
+# ---- HEP packets ----
+
+def chunk(kind, value, vendor=0):
+    return struct.pack(">HHH", vendor, kind, len(value) + 6) + value
+
+
+def hep3(payload, src="192.0.2.1", dst="192.0.2.2", ports=(5060, 5060), ts=None, kind=1, capture_id=7, proto=17, extra=b"", chunks=None):
+    """A HEP3 packet around a payload."""
+    if chunks is None:
+        now = time.time() if ts is None else ts
+        family, bits = (10, 5) if ":" in src else (2, 3)
+        pack = (lambda a: socket.inet_pton(socket.AF_INET6, a)) if ":" in src else socket.inet_aton
+        chunks = b"".join((
+            chunk(1, bytes([family])), chunk(2, bytes([proto])), chunk(bits, pack(src)), chunk(bits + 1, pack(dst)),
+            chunk(7, struct.pack(">H", ports[0])), chunk(8, struct.pack(">H", ports[1])),
+            chunk(9, struct.pack(">I", int(now))), chunk(10, struct.pack(">I", int(now % 1 * 1e6))),
+            chunk(11, bytes([kind])), chunk(12, struct.pack(">I", capture_id)), extra, chunk(15, payload)))
+    return b"HEP3" + struct.pack(">H", len(chunks) + 6) + chunks
+
+
+def sip(number, method="OPTIONS", size=0):
+    """A small request that carries a number in its Call-ID."""
+    body = b"x" * size
+    return (f"{method} sip:user@example.com SIP/2.0\r\n"
+            f"Via: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK-{number}\r\n"
+            f"From: <sip:alice@example.com>;tag=f{number}\r\nTo: <sip:bob@example.net>\r\n"
+            f"Call-ID: n{number}@heptap.test\r\nCSeq: 1 {method}\r\nMax-Forwards: 70\r\n"
+            f"User-Agent: heptap test\r\nContent-Length: {len(body)}\r\n\r\n").encode() + body
+
+
+def stored_numbers(db, where="1=1"):
+    """How often each number of sip() is in the table: {number: times}."""
+    rows = db.query("SELECT SUBSTRING(callid, 2, LOCATE('@', callid) - 2), COUNT(*) FROM sip_capture "
+                    f"WHERE callid LIKE 'n%@heptap.test' AND {where} GROUP BY callid")
+    return {int(number): int(times) for number, times in rows}
+
+
+def check_once(db, wanted):
+    """Each wanted number exactly once, and no other."""
+    got = stored_numbers(db)
+    twice = [n for n, times in got.items() if times > 1]
+    missing = sorted(set(wanted) - set(got))
+    foreign = sorted(set(got) - set(wanted))
+    check(not twice, f"{len(twice)} stored more than once: {sorted(twice)[:10]}")
+    check(not missing, f"{len(missing)} missing: {missing[:10]}")
+    check(not foreign, f"{len(foreign)} that were never sent: {foreign[:10]}")
+
+
+# ---- the folder of one test ----
+
+class World:
+    """A database and helpers for one test; everything ends with it."""
+
+    def __init__(self, binary, template, name):
+        self.binary = binary
+        self.template = template
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix=f"heptap-{name[:20]}-"))
+        self.db = None
+        self.servers = []
+
+    def database(self, options=()):
+        self.db = Database(self.folder / "db", options)
+        self.db.install(self.template)
+        self.db.start()
+        return self.db
+
+    def heptap(self, name="h", install=True, start=True, db_socket=None, **settings):
+        h = Heptap(self.binary, self.folder / name, db_socket or self.db.socket, **settings)
+        self.servers.append(h)
+        if install:
+            h.install()
+        if start:
+            h.start()
+        return h
+
+    def end(self, keep=False):
+        for h in self.servers:
+            h.end()
+        if self.db and self.db.process and self.db.process.poll() is None:
+            os.kill(self.db.process.pid, signal.SIGCONT)
+            self.db.kill()
+        if not keep:
+            shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,0 +1,64 @@
+"""Run the end-to-end tests: functions named test_* (soak_* with --soak) of the modules beside this file, each with a World of its own.
+
+The docstring of a function says what it shows. The last line is "N passed, N failed".
+"""
+import argparse
+import importlib
+import pathlib
+import shutil
+import sys
+import tempfile
+import time
+import traceback
+
+import lib
+
+MODULES = ["test_basics", "test_corpus", "test_hostile", "test_burst", "test_faults"]
+
+
+def tests(prefix):
+    for name in MODULES:
+        module = importlib.import_module(name)
+        for key, function in vars(module).items():
+            if key.startswith(prefix) and callable(function):
+                yield f"{name[5:]}.{key[len(prefix):]}", function
+
+
+def run_one(name, function, binary, template, keep):
+    world = lib.World(binary, template, name)
+    begun = time.monotonic()
+    try:
+        function(world)
+        print(f"  ok    {name}  ({time.monotonic() - begun:.1f} s)", flush=True)
+        return True
+    except Exception as error:
+        print(f"  FAIL  {name}: {error}", flush=True)
+        if not isinstance(error, lib.Failure):
+            traceback.print_exc()
+        for h in world.servers:
+            print(f"--- log of {h.folder.name}:\n{h.log_text()[-3000:]}", flush=True)
+        return False
+    finally:
+        world.end(keep)
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("--heptap", required=True, help="the binary")
+    p.add_argument("--only", default="", help="only tests whose name contains this")
+    p.add_argument("--soak", action="store_true", help="the long random rounds instead")
+    p.add_argument("--keep", action="store_true", help="keep the folders of the tests")
+    options = p.parse_args()
+    chosen = [(n, f) for n, f in tests("soak_" if options.soak else "test_") if options.only in n]
+    template = pathlib.Path(tempfile.mkdtemp(prefix="heptap-template-"))
+    try:
+        lib.Database(template).install()
+        results = [run_one(n, f, pathlib.Path(options.heptap).resolve(), template / "data", options.keep) for n, f in chosen]
+    finally:
+        shutil.rmtree(template, ignore_errors=True)
+    print(f"{sum(results)} passed, {len(results) - sum(results)} failed")
+    return 0 if results and all(results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
