@@ -51,7 +51,8 @@ static inline const uint8_t *cursor_take(struct cursor *c, size_t n)
 		c->failed = true;
 		return NULL;
 	}
-	c->pos += n;
+	if (n) /* there may be no address to add to, not even 0 */
+		c->pos += n;
 	return at;
 }
 
@@ -128,7 +129,7 @@ static inline bool view_is(struct view v, const char *text)
 {
 	size_t len = strlen(text);
 
-	return v.len == len && memcmp(v.at, text, len) == 0;
+	return v.len == len && (len == 0 || memcmp(v.at, text, len) == 0);
 }
 
 static inline uint8_t ascii_lower(uint8_t byte)

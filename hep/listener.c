@@ -197,9 +197,12 @@ static void second_passed(evutil_socket_t fd, short what, void *arg)
 
 static void woken(evutil_socket_t fd, short what, void *arg)
 {
-	(void)fd;
+	uint64_t n;
+
 	(void)what;
-	(void)arg; /* listener_run() looks at stop */
+	(void)arg;
+	if (read(fd, &n, sizeof(n)) < 0) /* listener_run() looks at stop */
+		log_debug("listener: %s", ht_strerror(-errno));
 }
 
 /* What lies in the sockets when the end is asked for was sent to us and is taken, but nobody can keep us here. */
@@ -222,7 +225,7 @@ void listener_run(struct listener *l)
 	while (!atomic_load_explicit(&l->stop, memory_order_relaxed)) {
 		if (is_busy)
 			nanosleep(&nap, NULL);
-		event_base_loop(l->base, is_busy ? EVLOOP_NONBLOCK : EVLOOP_ONCE);
+		event_base_loop(l->base, is_busy ? EVLOOP_ONCE | EVLOOP_NONBLOCK : EVLOOP_ONCE); /* once round, or a busy socket keeps us */
 		is_busy = l->ops->tend(l->ctx, clock_mono_us());
 	}
 	read_the_rest(l);

@@ -66,15 +66,24 @@ static const struct header_name header_names[NAME_LENGTHS][NAMES_PER_LENGTH] = {
 	/* P-Preferred-Identity has 20 octets and is looked at by itself */
 };
 
+/* As view_is_nocase(), for a text that is known to be as long. */
+static inline bool is_spelled(struct view name, const char *lower)
+{
+	for (uint32_t i = 0; i < name.len; i++)
+		if (ascii_lower(name.at[i]) != (uint8_t)lower[i])
+			return false;
+	return true;
+}
+
 static enum header header_find(struct view name)
 {
 	if (name.len == 20 && view_is_nocase(name, "p-preferred-identity"))
 		return HEADER_PPI;
 	if (name.len == 0 || name.len >= NAME_LENGTHS)
 		return HEADER_OTHER;
-	for (const struct header_name *n = header_names[name.len]; n < header_names[name.len + 1] && n->lower; n++)
-		if (ascii_lower(name.at[0]) == (uint8_t)n->lower[0] && view_is_nocase(name, n->lower))
-			return n->id;
+	for (int i = 0; i < NAMES_PER_LENGTH && header_names[name.len][i].lower; i++)
+		if (is_spelled(name, header_names[name.len][i].lower))
+			return header_names[name.len][i].id;
 	return HEADER_OTHER;
 }
 
@@ -97,35 +106,46 @@ int sip_names_add(struct sip_names *names, const char *name)
 
 /* ---- small readers ---- */
 
-static bool is_blank(uint8_t byte)
-{
-	return byte == ' ' || byte == '\t';
-}
+/* Classes of bytes, so that a scan asks one table once per byte. */
+enum {
+	BLANK = 1 << 0, /* SP, HTAB */
+	LINE = 1 << 1,  /* CR, LF */
+	NUL = 1 << 2,
+	COLON = 1 << 3,
+	SEMICOLON = 1 << 4,
+	COMMA = 1 << 5,
+	GREATER = 1 << 6,
+	QUESTION = 1 << 7,
+	EQUALS = 1 << 8,
+	AT = 1 << 9,
+	BRACKET = 1 << 10, /* the closing one */
+	TOKEN = 1 << 11,   /* RFC 3261 section 25.1 */
+	LWS = BLANK | LINE,
+	PARAM_END = SEMICOLON | COMMA | LWS,
+};
 
-static bool is_lws(uint8_t byte)
-{
-	return is_blank(byte) || byte == '\r' || byte == '\n';
-}
+static const uint16_t byte_class[256] = {
+	[' '] = BLANK,	    ['\t'] = BLANK,	['\r'] = LINE,	   ['\n'] = LINE,	     ['\0'] = NUL,	    [':'] = COLON,
+	[';'] = SEMICOLON,  [','] = COMMA,	['>'] = GREATER,   ['?'] = QUESTION,	     ['='] = EQUALS,	    ['@'] = AT,
+	[']'] = BRACKET,    ['a' ... 'z'] = TOKEN, ['A' ... 'Z'] = TOKEN, ['0' ... '9'] = TOKEN, ['-'] = TOKEN, ['.'] = TOKEN,
+	['!'] = TOKEN,	    ['%'] = TOKEN,	['*'] = TOKEN,	   ['_'] = TOKEN,	     ['+'] = TOKEN,	    ['`'] = TOKEN,
+	['\''] = TOKEN,	    ['~'] = TOKEN,
+};
 
-static struct view trim_front(struct view v, bool (*cut)(uint8_t))
+static inline struct view trim_front(struct view v, unsigned cut)
 {
-	while (v.len && cut(v.at[0])) {
+	while (v.len && (byte_class[v.at[0]] & cut)) {
 		v.at++;
 		v.len--;
 	}
 	return v;
 }
 
-static struct view trim_back(struct view v, bool (*cut)(uint8_t))
+static inline struct view trim_back(struct view v, unsigned cut)
 {
-	while (v.len && cut(v.at[v.len - 1]))
+	while (v.len && (byte_class[v.at[v.len - 1]] & cut))
 		v.len--;
 	return v;
-}
-
-static bool is_line_end_or_nul(uint8_t byte)
-{
-	return byte == '\r' || byte == '\n' || byte == '\0';
 }
 
 /* Decimal digits at the front; UINT32_MAX if they do not fit, 0 if there are none. */
@@ -141,18 +161,20 @@ static uint32_t number_at_front(struct view v)
 	return (uint32_t)n;
 }
 
-/* Up to the first of the bytes in @p stops, or all of it. */
-static struct view front_until_any(struct view v, const char *stops)
+/* Up to the first byte of the classes in @p stops, or all of it. */
+static inline struct view front_until(struct view v, unsigned stops)
 {
 	struct view front = { v.at, 0 };
 
-	while (front.len < v.len && (v.at[front.len] == '\0' || !strchr(stops, v.at[front.len])))
+	while (front.len < v.len && !(byte_class[v.at[front.len]] & stops))
 		front.len++;
 	return front;
 }
 
 static struct view behind(struct view whole, struct view front)
 {
+	if (front.len == 0) /* an absent view has no address to add to, not even 0 */
+		return whole;
 	return (struct view){ whole.at + front.len, whole.len - front.len };
 }
 
@@ -194,24 +216,26 @@ static bool is_scheme(struct view v)
 static void hostport_split(struct view rest, struct view *host, uint32_t *port)
 {
 	if (rest.len && rest.at[0] == '[') {
-		*host = front_until_any(rest, "]");
+		*host = front_until(rest, BRACKET);
 		if (host->len == rest.len) {
 			*host = (struct view){ 0 }; /* does not close */
 			return;
 		}
 		host->len++;
 	} else {
-		*host = front_until_any(rest, ":;?>, \t\r\n");
+		*host = front_until(rest, COLON | QUESTION | GREATER | PARAM_END);
 	}
-	rest = trim_front(behind(rest, *host), is_lws);
+	rest = trim_front(behind(rest, *host), LWS);
 	if (rest.len && rest.at[0] == ':')
-		*port = number_at_front(trim_front((struct view){ rest.at + 1, rest.len - 1 }, is_lws));
+		*port = number_at_front(trim_front((struct view){ rest.at + 1, rest.len - 1 }, LWS));
+	if (*port > UINT16_MAX)
+		*port = 0; /* no port has that number */
 }
 
 /* A scheme that is not SIP's keeps user and host empty, but for tel, whose number is the user (RFC 3966). */
 static void uri_split(struct view uri, struct view *user, struct view *host, uint32_t *port)
 {
-	struct view scheme = front_until_any(uri, ":");
+	struct view scheme = front_until(uri, COLON);
 	struct view rest = behind(uri, scheme), info;
 	const uint8_t *sign;
 
@@ -220,7 +244,7 @@ static void uri_split(struct view uri, struct view *user, struct view *host, uin
 	rest.at++;
 	rest.len--;
 	if (view_is_nocase(scheme, "tel")) {
-		*user = front_until_any(rest, ";?");
+		*user = front_until(rest, SEMICOLON | QUESTION);
 		return;
 	}
 	if (!view_is_nocase(scheme, "sip") && !view_is_nocase(scheme, "sips"))
@@ -228,7 +252,7 @@ static void uri_split(struct view uri, struct view *user, struct view *host, uin
 	sign = rest.len ? memchr(rest.at, '@', rest.len) : NULL;
 	if (sign) {
 		info = (struct view){ rest.at, (uint32_t)(sign - rest.at) };
-		*user = front_until_any(info, ":");
+		*user = front_until(info, COLON);
 		rest = (struct view){ sign + 1, rest.len - info.len - 1 };
 	}
 	hostport_split(rest, host, port);
@@ -253,14 +277,14 @@ static bool address_split(struct view body, struct view *uri, struct view *param
 			colon_before = true; /* an unquoted name has none: this is a URI without brackets */
 		} else if (byte == '<' && !colon_before) {
 			rest = (struct view){ rest.at + 1, rest.len - 1 };
-			*uri = front_until_any(rest, ">");
+			*uri = front_until(rest, GREATER);
 			if (uri->len == rest.len)
 				return false;
 			*params = (struct view){ uri->at + uri->len + 1, rest.len - uri->len - 1 };
 			return true;
 		}
 	}
-	*uri = front_until_any(body, ";, \t\r\n");
+	*uri = front_until(body, PARAM_END);
 	*params = behind(body, *uri);
 	return true;
 }
@@ -271,15 +295,15 @@ static struct view param_find(struct view params, const char *lower)
 	while (params.len) {
 		struct view name, value = { 0 };
 
-		params = trim_front(params, is_lws);
+		params = trim_front(params, LWS);
 		if (params.len == 0 || params.at[0] != ';')
 			break;
-		params = trim_front((struct view){ params.at + 1, params.len - 1 }, is_lws);
-		name = front_until_any(params, "=;, \t\r\n");
-		params = trim_front(behind(params, name), is_lws);
+		params = trim_front((struct view){ params.at + 1, params.len - 1 }, LWS);
+		name = front_until(params, EQUALS | PARAM_END);
+		params = trim_front(behind(params, name), LWS);
 		if (params.len && params.at[0] == '=') {
-			params = trim_front((struct view){ params.at + 1, params.len - 1 }, is_lws);
-			value = front_until_any(params, ";, \t\r\n");
+			params = trim_front((struct view){ params.at + 1, params.len - 1 }, LWS);
+			value = front_until(params, PARAM_END);
 			if (params.len && params.at[0] == '"')
 				value.len = quoted_len(params);
 			if (value.len == 0 && params.len && params.at[0] == '"')
@@ -298,7 +322,7 @@ static void address_read(struct view body, struct sip_addr *out)
 
 	if (!address_split(body, &uri, &params))
 		return;
-	uri_split(trim_back(trim_front(uri, is_lws), is_lws), &out->user, &out->host, &out->port);
+	uri_split(trim_back(trim_front(uri, LWS), LWS), &out->user, &out->host, &out->port);
 	out->tag = param_find(params, "tag");
 }
 
@@ -306,8 +330,10 @@ static void address_read(struct view body, struct sip_addr *out)
 
 static void contact_read(struct view body, struct sip_addr *out)
 {
-	if (body.len && body.at[0] == '*')
-		out->user = (struct view){ body.at, 1 };
+	struct view first = front_until(body, PARAM_END);
+
+	if (first.len == 1 && first.at[0] == '*')
+		out->user = first;
 	else
 		address_read(body, out);
 }
@@ -315,7 +341,7 @@ static void contact_read(struct view body, struct sip_addr *out)
 /* Topmost Via: `SIP / 2.0 / UDP host:port ;branch=...`; its parameters begin at the first semicolon. */
 static struct view via_branch(struct view body)
 {
-	return param_find(behind(body, front_until_any(body, ";,")), "branch");
+	return param_find(behind(body, front_until(body, SEMICOLON | COMMA)), "branch");
 }
 
 /* username="alice@example.com" of a digest: alice. What other values quote is stepped over. */
@@ -332,24 +358,24 @@ static struct view digest_user(struct view body)
 			i += quoted - 1;
 			continue;
 		}
-		if ((i && !is_lws(body.at[i - 1]) && body.at[i - 1] != ',') || !view_is_nocase(rest, "username"))
+		if ((i && !(byte_class[body.at[i - 1]] & (LWS | COMMA))) || !view_is_nocase(rest, "username"))
 			continue;
-		rest = trim_front((struct view){ rest.at + 8, body.len - i - 8 }, is_lws);
+		rest = trim_front((struct view){ rest.at + 8, body.len - i - 8 }, LWS);
 		if (rest.len == 0 || rest.at[0] != '=')
 			continue;
-		rest = trim_front((struct view){ rest.at + 1, rest.len - 1 }, is_lws);
+		rest = trim_front((struct view){ rest.at + 1, rest.len - 1 }, LWS);
 		if (rest.len && rest.at[0] == '"')
-			return front_until_any(quoted_inside(rest), "@");
-		return front_until_any(rest, ", \t\r\n@");
+			return front_until(quoted_inside(rest), AT);
+		return front_until(rest, COMMA | LWS | AT);
 	}
 	return (struct view){ 0 };
 }
 
 static struct view cseq_method_of(struct view cseq)
 {
-	struct view number = front_until_any(cseq, " \t\r\n");
+	struct view number = front_until(cseq, LWS);
 
-	return front_until_any(trim_front(behind(cseq, number), is_lws), " \t\r\n");
+	return front_until(trim_front(behind(cseq, number), LWS), LWS);
 }
 
 static int32_t expires_of(struct view body)
@@ -369,11 +395,6 @@ static void originator_read(struct view body, struct sip *out)
 
 /* ---- the walk ---- */
 
-static bool is_token_byte(uint8_t byte)
-{
-	return (uint8_t)(ascii_lower(byte) - 'a') < 26 || (uint8_t)(byte - '0') < 10 || (byte && strchr("-.!%*_+`'~", byte));
-}
-
 /* "SIP/" and a digit, in any case. */
 static bool is_version(struct view v)
 {
@@ -382,15 +403,15 @@ static bool is_version(struct view v)
 
 static int reply_line(struct view line, struct sip *out)
 {
-	struct view version = front_until_any(line, " \t");
-	struct view rest = trim_front(behind(line, version), is_blank);
+	struct view version = front_until(line, BLANK);
+	struct view rest = trim_front(behind(line, version), BLANK);
 
 	out->is_reply = true;
-	out->method = front_until_any(rest, " \t");
+	out->method = front_until(rest, BLANK);
 	if (out->method.len == 0 || (uint8_t)(out->method.at[0] - '0') >= 10)
 		return HT_ENOTSIP;
 	out->status = number_at_front(out->method);
-	out->reply_reason = trim_front(behind(rest, out->method), is_blank);
+	out->reply_reason = trim_front(behind(rest, out->method), BLANK);
 	return HT_OK;
 }
 
@@ -399,17 +420,17 @@ static int request_line(struct view line, struct sip *out)
 	struct view rest, version = line;
 	uint32_t port = 0;
 
-	out->method = front_until_any(line, " \t");
+	out->method = front_until(line, BLANK);
 	for (uint32_t i = 0; i < out->method.len; i++)
-		if (!is_token_byte(out->method.at[i]))
+		if (!(byte_class[out->method.at[i]] & TOKEN))
 			return HT_ENOTSIP;
-	rest = trim_front(behind(line, out->method), is_blank);
-	while (version.len && !is_blank(version.at[version.len - 1]))
+	rest = trim_front(behind(line, out->method), BLANK);
+	while (version.len && !(byte_class[version.at[version.len - 1]] & BLANK))
 		version.len--;
 	version = behind(line, version); /* the last word */
 	if (out->method.len == 0 || version.len >= rest.len || !is_version(version))
 		return HT_ENOTSIP;
-	out->ruri = trim_back((struct view){ rest.at, rest.len - version.len }, is_blank);
+	out->ruri = trim_back((struct view){ rest.at, rest.len - version.len }, BLANK);
 	uri_split(out->ruri, &out->ruri_user, &out->ruri_host, &port);
 	return HT_OK;
 }
@@ -421,7 +442,7 @@ static int start_line(struct cursor *c, struct sip *out)
 	while (cursor_skip_byte(c, '\r') || cursor_skip_byte(c, '\n'))
 		;
 	line = cursor_until(c, '\n');
-	line = trim_back(trim_back(line, is_line_end_or_nul), is_blank);
+	line = trim_back(trim_back(line, LINE | NUL), BLANK);
 	if (line.len < 7)
 		return HT_ENOTSIP;
 	return is_version(line) ? reply_line(line, out) : request_line(line, out);
@@ -435,8 +456,8 @@ static bool header_next(struct cursor *c, struct view *name, struct view *body)
 
 	if (line.len == 0 || (line.len == 1 && line.at[0] == '\r'))
 		return false;
-	*name = front_until_any(line, ":\r");
-	while (cursor_left(c) && is_blank((uint8_t)cursor_peek(c)))
+	*name = front_until(line, COLON | LINE);
+	while (cursor_left(c) && (byte_class[*c->pos] & BLANK))
 		cursor_until(c, '\n');
 	whole = (struct view){ start, (uint32_t)(c->pos - start) };
 	*body = behind(whole, *name);
@@ -444,8 +465,8 @@ static bool header_next(struct cursor *c, struct view *name, struct view *body)
 		*body = (struct view){ body->at + 1, body->len - 1 };
 	else
 		*name = (struct view){ 0 }; /* a line without a colon is nobody's header */
-	*name = trim_back(*name, is_blank);
-	*body = trim_back(trim_front(*body, is_lws), is_line_end_or_nul);
+	*name = trim_back(*name, BLANK);
+	*body = trim_back(trim_front(*body, LWS), LINE | NUL);
 	return true;
 }
 
