@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <pthread.h>
 #include <pwd.h>
 #include <signal.h>
@@ -116,10 +117,11 @@ static void thread_join(struct thread *t)
 /* @return false if it still runs at the deadline (monotonic). */
 static bool thread_join_until(struct thread *t, uint64_t deadline_us)
 {
-	struct timespec until = { .tv_sec = (time_t)(deadline_us / 1000000), .tv_nsec = (long)(deadline_us % 1000000 * 1000) };
-
-	if (t->is_started && pthread_clockjoin_np(t->id, NULL, CLOCK_MONOTONIC, &until) != 0)
-		return false;
+	while (t->is_started && pthread_tryjoin_np(t->id, NULL) != 0) {
+		if (clock_mono_us() > deadline_us)
+			return false;
+		poll(NULL, 0, 5);
+	}
 	t->is_started = false;
 	return true;
 }

@@ -73,6 +73,7 @@ static inline void rcu_read_end(void)
 /* Call @p free_it after a grace period, on the thread ht-rcu; it only frees. */
 static inline void rcu_retire(struct rcu_head *head, void (*free_it)(struct rcu_head *head))
 {
+	rcu_tell_release(&rcu_grace);
 	urcu_memb_call_rcu(head, free_it);
 }
 

@@ -1,7 +1,8 @@
 /**
  * @file
  * What a row holds: one line per value. The lists only ever grow at their end: blocks of an older format hold fewer values,
- * and those that are missing read as absent. Source: the columns of Homer's sip_capture (create_sipcapture_version_4.sql, homer 5 schema_data.sql).
+ * and those that are missing read as absent.
+ * Source: the columns of Homer's sip_capture (create_sipcapture_version_4.sql; schema_data.sql of Homer 5).
  *
  * X(name, value) with `m` the struct msg, `s` the struct sip, `w` the struct row_extras of the worker.
  */

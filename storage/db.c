@@ -90,12 +90,16 @@ const char *db_last_error(const struct db *db)
 
 /* ---- connection ---- */
 
+/*
+ * A session of ours that lost its client without the server's knowledge holds its locks for wait_timeout at most, which is
+ * hours by default; every thread that keeps a connection says something more often than that.
+ */
 static int session_begin(struct db *db, bool autocommit)
 {
 	if (mysql_set_character_set(db->my, "utf8mb4"))
 		return error_class(mysql_errno(db->my));
 	if (mysql_query(db->my, "SET time_zone='+00:00', sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', "
-				"innodb_lock_wait_timeout=20, lock_wait_timeout=20"))
+				"innodb_lock_wait_timeout=20, lock_wait_timeout=20, wait_timeout=30"))
 		return error_class(mysql_errno(db->my));
 	if (mysql_autocommit(db->my, autocommit))
 		return error_class(mysql_errno(db->my));

@@ -93,7 +93,7 @@ static int lease_take(struct db *db, uint32_t node_id, uint64_t count, uint64_t 
 
 int lease_fill(struct lease *l, struct db *db, uint32_t node_id, uint64_t count, uint64_t now_us)
 {
-	uint64_t first, size;
+	uint64_t first = 0, size;
 	int err;
 
 	if (l->end - l->next >= count && now_us - l->drawn_us < LEASE_KEEP_US)

@@ -34,6 +34,7 @@ struct source {
 	bool in_doubt;  /* the ledger has to be read */
 	bool is_known;  /* it was read once */
 	bool is_stopped; /* somebody else writes it */
+	uint64_t recovered, began_us; /* rows of an earlier start being stored since then (monotonic); 0: none */
 };
 
 /* Blocks that go into one transaction. */
@@ -269,6 +270,22 @@ static void source_move(struct source *src, uint64_t seq, uint64_t rows)
 	stream_committed(src->stream, seq);
 }
 
+static void recovery_begin(struct source *src, uint64_t rows)
+{
+	src->recovered = rows;
+	src->began_us = clock_mono_us();
+	log_info("spool: stream %016" PRIx64 " of an earlier start: %" PRIu64 " rows to be stored", src->stream->id, rows);
+}
+
+static void recovery_end(struct source *src)
+{
+	uint64_t us = clock_mono_us() - src->began_us;
+
+	log_info("spool: stream %016" PRIx64 " of an earlier start is stored: %" PRIu64 " rows in %" PRIu64 ".%03" PRIu64 " s",
+		 src->stream->id, src->recovered, us / 1000000, us / 1000 % 1000);
+	src->recovered = 0;
+}
+
 static void group_committed(struct writer *w, struct source *src)
 {
 	const struct block_head *last = block_head_of(w->group.block[w->group.blocks - 1].at);
@@ -285,6 +302,8 @@ static void group_committed(struct writer *w, struct source *src)
 	for (unsigned b = 0; b < w->group.blocks; b++)
 		stream_advance(&src->pos, block_head_of(w->group.block[b].at));
 	source_move(src, w->group.last_seq, last->rows_before + last->rows);
+	if (src->recovered && !stream_has_more(src->stream, &src->pos))
+		recovery_end(src);
 }
 
 /*
@@ -298,8 +317,7 @@ static void ledger_follow(struct writer *w, struct source *src, uint64_t seq)
 	if (!src->is_known && !src->stream->is_live) {
 		counter_add(&w->counters.recovered, src->stream->rows > rows ? src->stream->rows - rows : 0);
 		if (src->stream->rows > rows)
-			log_info("spool: stream %016" PRIx64 " of an earlier start: %" PRIu64 " rows to be stored", src->stream->id,
-				 src->stream->rows - rows);
+			recovery_begin(src, src->stream->rows - rows);
 	} else if (rows > src->ledger_rows) {
 		counter_add(&w->counters.stored, rows - src->ledger_rows);
 	} else if (rows < src->ledger_rows) {
