@@ -25,7 +25,7 @@ static const struct conf_option options[] = {
 	  .value = "1", IN_CONF(node_id),
 	  .help = "number of this server, part of every row id; each of a database has its own" },
 	{ .key = "user", .type = CONF_STRING, .when = CONF_RESTART, RANGE(0, 32, "octets"),
-	  .value = "", IN_CONF(user),
+	  .value = "heptap", IN_CONF(user),
 	  .help = "account to run as once the sockets are open; empty: the one that started it" },
 	{ .key = "hep_threads", .type = CONF_NUMBER, .when = CONF_RESTART, RANGE(0, 64, ""),
 	  .value = "0", IN_CONF(hep_threads),
