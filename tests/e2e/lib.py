@@ -13,6 +13,7 @@ import socket
 import struct
 import subprocess
 import tempfile
+import threading
 import time
 import urllib.request
 
@@ -22,6 +23,12 @@ FIXTURES = ROOT / "tests" / "fixtures"
 
 class Failure(Exception):
     """A test's expectation did not hold."""
+
+
+def only_waits(function):
+    """Mark a test that takes half a minute of waiting."""
+    function.only_waits = True
+    return function
 
 
 def check(condition, text):
@@ -46,10 +53,21 @@ def wait_until(condition, seconds, what):
         time.sleep(0.02)
 
 
+_ports = {"next": 20000 + os.getpid() % 5000, "lock": threading.Lock()}
+
+
 def free_port(kind=socket.SOCK_DGRAM):
-    with socket.socket(socket.AF_INET, kind) as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port that nobody has and no other test of this run gets (several heptaps could share one by SO_REUSEPORT)."""
+    while True:
+        with _ports["lock"]:
+            _ports["next"] += 1
+            port = _ports["next"]
+        with socket.socket(socket.AF_INET, kind) as s:
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
 
 
 # ---- MariaDB ----

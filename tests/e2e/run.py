@@ -3,6 +3,7 @@
 The docstring of a function says what it shows. The last line is "N passed, N failed".
 """
 import argparse
+import concurrent.futures
 import importlib
 import pathlib
 import shutil
@@ -48,12 +49,18 @@ def main():
     p.add_argument("--only", default="", help="only tests whose name contains this")
     p.add_argument("--soak", action="store_true", help="the long random rounds instead")
     p.add_argument("--keep", action="store_true", help="keep the folders of the tests")
+    p.add_argument("--sanitized", action="store_true", help="leave out what only waits: it shows nothing more under a sanitizer")
+    p.add_argument("--jobs", type=int, default=4, help="tests at a time; most of them wait")
     options = p.parse_args()
     chosen = [(n, f) for n, f in tests("soak_" if options.soak else "test_") if options.only in n]
+    if options.sanitized:
+        chosen = [(n, f) for n, f in chosen if not getattr(f, "only_waits", False)]
     template = pathlib.Path(tempfile.mkdtemp(prefix="heptap-template-"))
     try:
         lib.Database(template).install()
-        results = [run_one(n, f, pathlib.Path(options.heptap).resolve(), template / "data", options.keep) for n, f in chosen]
+        binary = pathlib.Path(options.heptap).resolve()
+        with concurrent.futures.ThreadPoolExecutor(1 if options.soak else options.jobs) as pool:
+            results = list(pool.map(lambda t: run_one(*t, binary, template / "data", options.keep), chosen))
     finally:
         shutil.rmtree(template, ignore_errors=True)
     print(f"{sum(results)} passed, {len(results) - sum(results)} failed")

@@ -30,6 +30,8 @@ def test_thread_names(world):
     h = world.heptap(top="hep_threads: 3", storage="writers: 2")
     tasks = pathlib.Path(f"/proc/{h.process.pid}/task")
     names = sorted((t / "comm").read_text().strip() for t in tasks.iterdir())
+    if "tsan" in h.binary and names.count("heptap") == 2:
+        names.remove("heptap")  # ThreadSanitizer's own thread
     check_equal(names, ["heptap", "ht-admin", "ht-db-0", "ht-db-1", "ht-hep-0", "ht-hep-1", "ht-hep-2", "ht-rcu", "ht-spool"],
                 "thread names")
     h.stop()
