@@ -1,0 +1,193 @@
+"""Ratios against references of the same minute: five pairs in turn, medians. Absolute figures of a shared machine mean little.
+
+(a) decode + SIP + row against a bare field scan of the same octets
+(b) receiver CPU per million datagrams against a bare recvmmsg loop at the same rate
+(c) rows per second of one writer draining a spool against a bare bulk insert of the same rows, and CPU of either side
+(d) CPU of the whole of heptap from socket to commit, and of mariadbd, per million messages at a steady rate
+"""
+import argparse
+import os
+import pathlib
+import shutil
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
+import lib  # noqa: E402
+
+CAPTURES = ["kamailio-v3-udp", "kamailio-v3-netcb", "captagent-v3-udp", "kamailio-v3-udp-large", "sngrep-v3-udp"]
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def corpus(path):
+    """The SIP records of the captures as one file: u32 length and octets of each."""
+    count = 0
+    with open(path, "wb") as out:
+        for name in CAPTURES:
+            for packet in lib.udp_payloads(lib.FIXTURES / "hep" / f"{name}.pcap"):
+                if lib.chunk(11, b"\x01") in packet:
+                    out.write(struct.pack("=I", len(packet)) + packet)
+                    count += 1
+    return count
+
+
+def process_cpu(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def show(label, pairs, better, aim):
+    ratios = sorted(a / b for a, b in pairs)
+    print(f"{label}: ratio min {ratios[0]:.2f} median {statistics.median(ratios):.2f} max {ratios[-1]:.2f}  (aim: {better} {aim})")
+
+
+class Bench:
+    def __init__(self, build, folder, pairs):
+        self.build = pathlib.Path(build)
+        self.folder = pathlib.Path(folder)
+        self.pairs = pairs
+        self.file = self.folder / "datagrams"
+        print(f"{corpus(self.file)} datagrams of {len(CAPTURES)} captures, {pairs} pairs")
+
+    def tool(self, name, *arguments, **more):
+        return subprocess.run([self.build / "tests/bench" / name, *map(str, arguments)], check=True, capture_output=True, text=True,
+                              **more).stdout
+
+    def rows(self):
+        pairs = [tuple(map(float, line.split())) for line in self.tool("bench_row", self.file, self.pairs).splitlines()]
+        ours, scan = (statistics.median(p[i] for p in pairs) for i in (0, 1))
+        print(f"(a) decode + SIP + row {ours:.3f} us, bare field scan {scan:.3f} us per message")
+        show("(a) row / scan", pairs, "at most", 3.5)
+
+    def receivers(self, rate=50_000, seconds=4):
+        pairs = []
+        for turn in range(self.pairs):
+            pairs.append((self.receiver_ours(turn, rate, rate * seconds), self.receiver_bare(rate, rate * seconds)))
+        ours, bare = (statistics.median(p[i] for p in pairs) for i in (0, 1))
+        extra = statistics.median(a - b for a, b in pairs)
+        print(f"(b) receiver CPU per million datagrams at {rate}/s: heptap {ours:.2f} s, bare {bare:.2f} s, "
+              f"difference median {extra:+.2f} s  (aim: at most +1.20)")
+
+    def receiver_bare(self, rate, count):
+        port = lib.free_port()
+        sink = subprocess.Popen([self.build / "tests/bench/bench_sink", str(port), str(count)], stdout=subprocess.PIPE, text=True)
+        sink.stdout.readline()
+        self.tool("bench_send", self.file, port, count, rate)
+        taken, cpu = sink.communicate()[0].split()
+        return float(cpu) / int(taken) * 1e6
+
+    def receiver_ours(self, turn, rate, count):
+        h = lib.Heptap(self.build / "heptap", self.folder / f"b{turn}", "/nonexistent", top="hep_threads: 1")
+        h.start()
+        self.tool("bench_send", self.file, h.port, count, rate)
+        seen = lambda m: m.sum("heptap_received_total") + m.sum("heptap_kernel_dropped_total")
+        lib.wait_until(lambda: seen(h.metrics()) >= count, 30, "all received")
+        m = h.metrics()
+        cpu = m.values['heptap_thread_cpu_seconds_total{thread="ht-hep-0"}']
+        h.stop()
+        shutil.rmtree(h.folder)
+        return cpu / m.sum("heptap_received_total") * 1e6
+
+    def drain(self, count=150_000):
+        db = lib.Database(self.folder / "db", ["--innodb-buffer-pool-size=1G", "--innodb-flush-log-at-trx-commit=2"])
+        db.install()
+        db.start()
+        self.db = db
+        h = lib.Heptap(self.build / "heptap", self.folder / "c", "/nonexistent", storage="writers: 1", top="hep_threads: 1")
+        h.start()
+        self.tool("bench_send", self.file, h.port, count, 20_000)
+        lib.wait_until(lambda: h.metrics().sum("heptap_received_total") >= count, 30, "all received")
+        h.stop()
+        h.write(db_socket=db.socket)
+        h.install()
+        kept = self.folder / "kept"
+        shutil.move(h.settings["spool"], kept)
+        pairs, cpus = [], []
+        for _ in range(self.pairs):
+            ours, bare = self.drain_ours(db, h, kept, count), self.drain_bare(db, kept)
+            pairs.append((ours[0], bare[0]))
+            cpus.append((ours[1], ours[2], bare[1], bare[2]))
+        per = [statistics.median(c[i] for c in cpus) for i in range(4)]
+        print(f"(c) CPU seconds per million rows: heptap {per[0]:.2f} + mariadbd {per[1]:.2f}; bare insert {per[2]:.2f} + mariadbd {per[3]:.2f}")
+        show("(c) rows per second, drain / bare insert", pairs, "at least", 0.95)
+        show("(c) mariadbd CPU, drain / bare insert", [(c[1], c[3]) for c in cpus], "at most", 1.05)
+
+    def empty(self, db):
+        db.query("TRUNCATE sip_capture; TRUNCATE heptap_ledger")
+
+    def drain_ours(self, db, h, kept, count):
+        self.empty(db)
+        shutil.copytree(kept, h.settings["spool"])
+        server = process_cpu(db.process.pid)
+        h.start()
+        m = lib.wait_until(lambda: (lambda m: m if m.sum("heptap_stored_total") == count else None)(h.metrics()), 120, "drained")
+        own = process_cpu(h.process.pid)
+        rate = self.drain_rate(h)
+        server = process_cpu(db.process.pid) - server
+        h.stop()
+        shutil.rmtree(h.settings["spool"])
+        m.check_exact()
+        return rate, own / count * 1e6, server / count * 1e6
+
+    @staticmethod
+    def drain_rate(h):
+        """From the log: "... rows to be stored" to "stream ... is stored: N rows in T s"."""
+        import re
+        found = re.findall(r"is stored: (\d+) rows in ([0-9.]+) s", h.log_text())
+        rows, seconds = found[-1]
+        return int(rows) / float(seconds)
+
+    def drain_bare(self, db, kept):
+        self.empty(db)
+        server = process_cpu(db.process.pid)
+        rows, wall, cpu = map(float, self.tool("bench_insert", kept, db.socket, "homer_db", "sip_capture", 1000).split())
+        server = process_cpu(db.process.pid) - server
+        return rows / wall, cpu / rows * 1e6, server / rows * 1e6
+
+    def steady(self, rate=10_000, seconds=8):
+        figures = []
+        for turn in range(self.pairs):
+            self.empty(self.db)
+            h = lib.Heptap(self.build / "heptap", self.folder / f"d{turn}", self.db.socket, top="hep_threads: 1", storage="writers: 1")
+            h.start()
+            own, server, count = process_cpu(h.process.pid), process_cpu(self.db.process.pid), rate * seconds
+            self.tool("bench_send", self.file, h.port, count, rate)
+            m = h.wait_at_rest(count)
+            stored = m.sum("heptap_stored_total")
+            own, server = process_cpu(h.process.pid) - own, process_cpu(self.db.process.pid) - server
+            threads = {k.split('"')[1]: v / stored * 1e6 for k, v in m.values.items() if k.startswith("heptap_thread_cpu")}
+            figures.append((own / stored * 1e6, server / stored * 1e6, threads))
+            h.stop()
+            shutil.rmtree(h.folder)
+        own, server = (statistics.median(f[i] for f in figures) for i in (0, 1))
+        threads = {t: statistics.median(f[2][t] for f in figures) for t in figures[0][2]}
+        print(f"(d) CPU seconds per million messages at {rate}/s, socket to commit: heptap {own:.2f} (aim: at most 5.5), mariadbd {server:.2f}; "
+              + ", ".join(f"{t} {v:.2f}" for t, v in threads.items() if v >= 0.01))
+
+    def end(self):
+        if hasattr(self, "db"):
+            self.db.stop()
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("--build", required=True)
+    p.add_argument("--pairs", type=int, default=5)
+    p.add_argument("--only", default="abcd")
+    options = p.parse_args()
+    folder = tempfile.mkdtemp(prefix="heptap-bench-")
+    bench = Bench(options.build, folder, options.pairs)
+    try:
+        for letter, run in (("a", bench.rows), ("b", bench.receivers), ("c", bench.drain), ("d", bench.steady)):
+            if letter in options.only:
+                run()
+    finally:
+        bench.end()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
