@@ -162,7 +162,7 @@ int64_t block_head_check(const void *bytes, size_t len)
 	if (h.magic != BLOCK_MAGIC || h.version != BLOCK_VERSION || h.bytes % 8 || h.bytes > BLOCK_MAX_BYTES)
 		return HT_EBADBLOCK;
 	if (h.rows > BLOCK_MAX_ROWS || h.directory < sizeof(h) || h.directory % 8 || h.directory > h.bytes ||
-	    h.rows * 4 > h.bytes - h.directory)
+	    ((h.rows * 4 + 7) & ~7U) != h.bytes - h.directory)
 		return HT_EBADBLOCK;
 	if (h.numbers == 0 || h.numbers > 255 || h.texts == 0 || h.texts > 255)
 		return HT_EBADBLOCK;

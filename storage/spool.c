@@ -128,7 +128,7 @@ static int segment_cut(struct spool *s, struct stream *st, struct segment *seg, 
 
 /*
  * Walk the blocks of a segment that an earlier start left. @p is_last: its end may be torn, so every block is read in full and
- * what is behind the last whole one is cut. In the others heads are enough while their seqs follow one another; further damage shows when
+ * what is behind the last whole one is cut. In the others heads are enough while they continue one another; further damage shows when
  * they are read.
  */
 static int segment_recover(struct spool *s, struct stream *st, struct segment *seg, bool is_last, void *buf)
@@ -145,7 +145,7 @@ static int segment_recover(struct spool *s, struct stream *st, struct segment *s
 		st->last_seq = seg->first_seq - 1; /* those before it were there once */
 	while (at < end) {
 		err = segment_block_at(seg->fd, at, end, is_last, buf, &h);
-		if (err == HT_OK && !is_last && h.seq != seg->last_seq + 1)
+		if (err == HT_OK && !is_last && (h.seq != seg->last_seq + 1 || h.rows_before != st->rows))
 			err = segment_block_at(seg->fd, at, end, true, buf, &h);
 		if (err == HT_OK && h.stream != st->id)
 			err = HT_EBADBLOCK;
@@ -157,6 +157,8 @@ static int segment_recover(struct spool *s, struct stream *st, struct segment *s
 			return err;
 		at += h.bytes;
 		seg->bytes = at;
+		if (h.seq <= st->last_seq) /* there twice: reading passes it over */
+			continue;
 		seg->last_seq = st->last_seq = h.seq;
 		st->node_id = h.node_id;
 		st->rows = h.rows_before + h.rows;

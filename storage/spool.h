@@ -118,7 +118,7 @@ void stream_seek(struct stream *st, struct stream_pos *pos, uint64_t seq);
  *
  * @param pos   Moved over blocks that are damaged, not over those that are read; stream_advance() does that.
  * @param buf   8-aligned; holds at least one block (BLOCK_MAX_BYTES).
- * @param max_rows  Stop before this many rows are passed, but not before one block.
+ * @param max_rows  Read no further block once there are this many rows.
  * @param len   Set to the octets read: blocks that lie one behind the other, 0 if nothing more is there.
  * @param lost  Rows of damaged blocks that were passed over are added. The segment is kept beside the others as *.bad.
  * @return HT_OK, or -errno from reading.

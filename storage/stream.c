@@ -205,11 +205,9 @@ static int64_t whole_blocks(const uint8_t *buf, size_t len, uint64_t stream, uin
 	uint32_t rows = 0;
 	const struct block_head *h;
 
-	while (used + sizeof(*h) <= len) {
+	while (used + sizeof(*h) <= len && (used == 0 || rows < max_rows)) {
 		h = block_head_of(buf + used);
 		if (block_check(buf + used, len - used) < 0 || h->stream != stream || (used && h->seq != seq) || h->seq < seq)
-			break;
-		if (rows && rows + h->rows > max_rows)
 			break;
 		rows += h->rows;
 		used += h->bytes;

@@ -22,6 +22,7 @@
 #define WAIT_MOST_MS 5000
 #define OLD_ONE_IN 4 /* at least one transaction in four is for an old stream */
 #define GROUP_MAX_BLOCKS 4096
+#define GROUP_MAX_BYTES (2 * BLOCK_MAX_BYTES)
 #define SCRATCH_PER_ROW 10
 #define TICK_US 5000000 /* how often an idle connection is proven to be one */
 
@@ -66,7 +67,7 @@ struct writer {
 	size_t source_count;
 	unsigned turn; /* counts transactions, for OLD_ONE_IN */
 
-	void *buf; /* BLOCK_MAX_BYTES: the group's blocks */
+	void *buf; /* GROUP_MAX_BYTES: the group's blocks */
 	struct group group;
 	unsigned cursor_block; /* of the row that was asked for last */
 	uint8_t *scratch;      /* repaired texts of one row */
@@ -209,7 +210,7 @@ static int group_read(struct writer *w, struct source *src)
 	w->group.blocks = w->group.rows = w->group.last_day = 0;
 	w->group.bytes = 0;
 	w->cursor_block = 0;
-	err = stream_read(w->options.spool, src->stream, &src->pos, w->buf, BLOCK_MAX_BYTES, w->options.batch_rows, &len, &lost);
+	err = stream_read(w->options.spool, src->stream, &src->pos, w->buf, GROUP_MAX_BYTES, 2 * w->options.batch_rows, &len, &lost);
 	if (lost)
 		counter_add(&w->counters.lost_damage, lost);
 	while (err == HT_OK && used < len && w->group.blocks < GROUP_MAX_BLOCKS) {
@@ -670,7 +671,7 @@ int writer_new(struct writer **out, const struct writer_options *options)
 	w->options = *options;
 	pthread_mutex_init(&w->db_lock, NULL);
 	w->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	w->buf = aligned_alloc(64, (BLOCK_MAX_BYTES + 63) & ~63UL);
+	w->buf = aligned_alloc(64, (GROUP_MAX_BYTES + 63) & ~63UL);
 	err = w->wake_fd < 0 ? -errno : w->buf ? sources_make(w) : -ENOMEM;
 	if (err < 0) {
 		writer_free(w);
