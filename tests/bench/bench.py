@@ -147,7 +147,7 @@ class Bench:
         server = process_cpu(db.process.pid) - server
         return rows / wall, cpu / rows * 1e6, server / rows * 1e6
 
-    def steady(self, rate=10_000, seconds=8):
+    def steady(self, rate=20_000, seconds=6):
         figures = []
         for turn in range(self.pairs):
             self.empty(self.db)
