@@ -50,7 +50,7 @@ SRC     := $(filter-out capture/main.c,$(wildcard capture/*.c hep/*.c storage/*.
 OBJ     := $(SRC:%.c=$(B)/%.o)
 HEADERS := $(wildcard capture/*.h hep/*.h storage/*.h tune/*.h web-sql/*.h conf/*.h)
 T       ?=
-UNIT    := $(foreach t,$(wildcard tests/unit/test_*.c),$(if $(findstring $(T),$(t)),$(t:%.c=$(B)/%)))
+UNIT    := $(foreach t,$(wildcard tests/unit/test_*.c),$(if $(T),$(if $(findstring $(T),$(t)),$(t:%.c=$(B)/%)),$(t:%.c=$(B)/%)))
 FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 BENCHES := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/*.c))
 

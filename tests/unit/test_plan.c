@@ -1,0 +1,265 @@
+/* tune/plan.c and tune/probe.c: what is planned for which host, from recorded ones too. Runs from the root of the sources. */
+#include "tune/plan.h"
+
+#include <check.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tune/probe.h"
+
+#define ROWS(table) ((int)(sizeof(table) / sizeof((table)[0])))
+#define GIB (1LL << 30)
+#define MIB (1LL << 20)
+#define USUAL .hep_sockets = 1, .memory = GIB, .block_bytes = 1376256 /* of a wish */
+#define WANTED 11520000 /* 20,000 messages/s for 250 ms at 2,304 octets */
+
+/* ---- plan ---- */
+
+static const struct {
+	const char *what;
+	struct host host;
+	struct plan_wish wish;
+	struct plan plan;
+} goldens[] = {
+	{ "2 cores, 24 GiB",
+	  { .cpus = 2, .cores = 2, .ram_bytes = 24 * GIB, .rmem_max = 4 * MIB, .udp_mem_bytes = 3 * GIB },
+	  { USUAL },
+	  { 1, 1, WANTED, 64 } },
+	{ "nothing is known",
+	  { -1, -1, -1, -1, -1 },
+	  { USUAL },
+	  { 1, 1, WANTED, 64 } },
+	{ "one core", { 1, 1, 16 * GIB, -1, -1 }, { USUAL }, { 1, 1, WANTED, 64 } },
+	{ "three cores", { 3, 3, 16 * GIB, -1, -1 }, { USUAL }, { 1, 1, WANTED, 64 } },
+	{ "four cores", { 4, 4, 16 * GIB, -1, -1 }, { USUAL }, { 2, 2, WANTED, 64 } },
+	{ "siblings are no cores", { 4, 2, 16 * GIB, -1, -1 }, { USUAL }, { 1, 2, WANTED, 64 } },
+	{ "we may run on 4 of 16", { 4, 16, 64 * GIB, -1, -1 }, { USUAL }, { 2, 2, WANTED, 64 } },
+	{ "CPUs known, cores not", { 8, -1, 64 * GIB, -1, -1 }, { USUAL }, { 4, 2, WANTED, 32 } },
+	{ "128 cores", { 256, 128, 512 * GIB, -1, -1 }, { USUAL }, { 16, 2, WANTED, 8 } },
+	{ "the configuration says how many",
+	  { 128, 64, 64 * GIB, -1, -1 },
+	  { USUAL, .hep_threads = 3, .writers = 8 },
+	  { 3, 8, WANTED, 64 } },
+	/* bounds of the buffer: a 32nd of the memory over all threads, a quarter of udp_mem over all sockets */
+	{ "little memory",
+	  { 2, 2, 256 * MIB, -1, -1 },
+	  { .hep_sockets = 1, .memory = 64 * MIB, .block_bytes = 1376256 }, { 1, 1, 8 * MIB, 8 } },
+	{ "very little memory",
+	  { 2, 2, 64 * MIB, -1, -1 },
+	  { .hep_sockets = 1, .memory = 8 * MIB, .block_bytes = 1376256 }, { 1, 1, 2 * MIB, 4 } },
+	{ "a 32nd is what is wanted", { 2, 2, 32LL * WANTED, -1, -1 }, { USUAL }, { 1, 1, WANTED, 64 } },
+	{ "a 32nd is one less", { 2, 2, 32LL * WANTED - 1, -1, -1 }, { USUAL }, { 1, 1, WANTED - 1, 64 } },
+	{ "a 32nd is shared", { 8, 8, 1 * GIB, -1, -1 }, { USUAL }, { 4, 2, 8 * MIB, 32 } },
+	{ "udp_mem", { 2, 2, 24 * GIB, -1, 40 * MIB }, { USUAL }, { 1, 1, 10 * MIB, 64 } },
+	{ "udp_mem over sockets",
+	  { 2, 2, 24 * GIB, -1, 40 * MIB },
+	  { .hep_sockets = 2, .memory = GIB, .block_bytes = 1376256 }, { 1, 1, 5 * MIB, 64 } },
+	{ "udp_mem over threads and sockets",
+	  { 4, 4, 24 * GIB, -1, 40 * MIB },
+	  { .hep_sockets = 2, .memory = GIB, .block_bytes = 1376256 },
+	  { 2, 2, 5 * MIB / 2, 64 } },
+	{ "no socket", { 2, 2, 24 * GIB, -1, 40 * MIB }, { .memory = GIB, .block_bytes = 1376256 }, { 1, 1, WANTED, 64 } },
+	{ "no memory for blocks",
+	  { 2, 2, 24 * GIB, -1, -1 },
+	  { .hep_sockets = 1, .memory = 0, .block_bytes = 1376256 }, { 1, 1, WANTED, 4 } },
+	{ "blocks of unknown size", { 2, 2, 24 * GIB, -1, -1 }, { .hep_sockets = 1, .memory = GIB }, { 1, 1, WANTED, 64 } },
+};
+
+START_TEST(plan_is_as_it_was_thought_out)
+{
+	struct plan p;
+
+	plan_make(&goldens[_i].host, &goldens[_i].wish, &p);
+	ck_assert_msg(memcmp(&p, &goldens[_i].plan, sizeof(p)) == 0 ||
+			      (p.hep_threads == goldens[_i].plan.hep_threads && p.writers == goldens[_i].plan.writers &&
+			       p.socket_buffer == goldens[_i].plan.socket_buffer && p.blocks == goldens[_i].plan.blocks),
+		      "%s: %u threads, %u writers, %lu octets, %u blocks", goldens[_i].what, p.hep_threads, p.writers, p.socket_buffer,
+		      p.blocks);
+}
+END_TEST
+
+/* What the server relies on, for hosts of all sizes. */
+START_TEST(plan_stays_within_its_bounds)
+{
+	for (int64_t cpus = -1; cpus <= 512; cpus += cpus < 8 ? 1 : 56) {
+		for (int64_t ram = 16 * MIB; ram <= 4096 * GIB; ram *= 4) {
+			for (int64_t udp = 1 * MIB; udp <= 64 * GIB; udp *= 8) {
+				struct host h = { cpus, cpus, ram, -1, udp };
+				struct plan_wish w = { .hep_sockets = 3, .memory = (uint64_t)ram / 4, .block_bytes = 1376256 };
+				struct plan p;
+
+				plan_make(&h, &w, &p);
+				ck_assert(p.hep_threads >= 1 && p.hep_threads <= 16);
+				ck_assert(p.writers >= 1 && p.writers <= 2);
+				ck_assert(p.blocks >= 4 && p.blocks <= 64 && (p.blocks & (p.blocks - 1)) == 0);
+				ck_assert_uint_le(p.socket_buffer * p.hep_threads, (uint64_t)ram / 32);
+				ck_assert_uint_le(p.socket_buffer * p.hep_threads * 3, (uint64_t)udp / 4);
+				ck_assert_uint_le(p.socket_buffer, WANTED);
+			}
+		}
+	}
+}
+END_TEST
+
+/* ---- probe ---- */
+
+static const struct {
+	const char *root;
+	struct host host; /* udp_mem in pages */
+} recorded[] = {
+	{ "tests/fixtures/hosts/vm2-virtio-1q", { 2, 2, 24684084LL * 1024, 4194304, 767734 } },
+	{ "tests/fixtures/hosts/ctr-unpriv-veth", { 16, 16, 4294967296LL, 212992, -1 } },
+	{ "tests/fixtures/hosts/nowhere", { -1, -1, -1, -1, -1 } },
+};
+
+static void expect_host(const char *root, const struct host *want)
+{
+	struct host h;
+
+	host_probe(root, &h);
+	ck_assert_int_eq(h.cpus, want->cpus);
+	ck_assert_int_eq(h.cores, want->cores);
+	ck_assert_int_eq(h.ram_bytes, want->ram_bytes);
+	ck_assert_int_eq(h.rmem_max, want->rmem_max);
+	ck_assert_int_eq(h.udp_mem_bytes, want->udp_mem_bytes < 0 ? -1 : want->udp_mem_bytes * sysconf(_SC_PAGESIZE));
+}
+
+START_TEST(recorded_host_is_read)
+{
+	expect_host(recorded[_i].root, &recorded[_i].host);
+}
+END_TEST
+
+START_TEST(recorded_host_gets_its_plan)
+{
+	struct plan_wish w = { USUAL };
+	struct host h;
+	struct plan p;
+
+	host_probe("tests/fixtures/hosts/vm2-virtio-1q", &h);
+	plan_make(&h, &w, &p);
+	ck_assert_uint_eq(p.hep_threads, 1);
+	ck_assert_uint_eq(p.writers, 1);
+	ck_assert_uint_eq(p.socket_buffer, WANTED);
+}
+END_TEST
+
+START_TEST(this_host_has_a_cpu)
+{
+	struct host h;
+
+	host_probe("", &h);
+	ck_assert_int_ge(h.cpus, 1);
+	ck_assert(h.cores == -1 || h.cores >= 1);
+}
+END_TEST
+
+/* A host made by the test: files under a directory that goes with it. */
+static char root[64];
+
+__attribute__((format(printf, 2, 3))) static void put(const char *text, const char *format, ...)
+{
+	char path[256];
+	int used = snprintf(path, sizeof(path), "%s/", root);
+	va_list args;
+	FILE *f;
+
+	va_start(args, format);
+	vsnprintf(path + used, sizeof(path) - (size_t)used, format, args);
+	va_end(args);
+	for (char *c = path + used; (c = strchr(c, '/')); c++) {
+		*c = '\0';
+		mkdir(path, 0700);
+		*c = '/';
+	}
+	f = fopen(path, "we");
+	ck_assert_ptr_nonnull(f);
+	fputs(text, f);
+	fclose(f);
+}
+
+static void make_root(void)
+{
+	snprintf(root, sizeof(root), "%s/host-XXXXXX", access("build", W_OK) == 0 ? "build" : "/tmp");
+	ck_assert_ptr_nonnull(mkdtemp(root));
+}
+
+static void remove_root(void)
+{
+	char command[96];
+
+	snprintf(command, sizeof(command), "rm -r %s", root);
+	ck_assert_int_eq(system(command), 0);
+}
+
+START_TEST(siblings_count_as_one_core)
+{
+	char text[32];
+
+	put("0-3,8-9,11\n", "sys/devices/system/cpu/online");
+	for (int i = 0; i < 4; i++) {
+		snprintf(text, sizeof(text), "%d,%d\n", i % 2, i % 2 + 2);
+		put(text, "sys/devices/system/cpu/cpu%d/topology/thread_siblings_list", i);
+	}
+	put("8-9\n", "sys/devices/system/cpu/cpu8/topology/thread_siblings_list");
+	put("8-9\n", "sys/devices/system/cpu/cpu9/topology/thread_siblings_list");
+	put("11\n", "sys/devices/system/cpu/cpu11/topology/thread_siblings_list");
+	expect_host(root, &(struct host){ 7, 4, -1, -1, -1 });
+}
+END_TEST
+
+START_TEST(control_group_lowers_the_memory)
+{
+	put("MemTotal:    1048576 kB\nMemFree: 5 kB\n", "proc/meminfo");
+	expect_host(root, &(struct host){ -1, -1, GIB, -1, -1 });
+	put("max\n", "sys/fs/cgroup/memory.max");
+	expect_host(root, &(struct host){ -1, -1, GIB, -1, -1 });
+	put("268435456\n", "sys/fs/cgroup/memory.max");
+	expect_host(root, &(struct host){ -1, -1, 256 * MIB, -1, -1 });
+	put("9223372036854771712\n", "sys/fs/cgroup/memory.max");
+	expect_host(root, &(struct host){ -1, -1, GIB, -1, -1 });
+}
+END_TEST
+
+START_TEST(files_with_nonsense_are_unknown_facts)
+{
+	put("", "sys/devices/system/cpu/online");
+	put("MemFree: 5 kB\n", "proc/meminfo");
+	put("", "proc/sys/net/core/rmem_max");
+	put("17\n", "proc/sys/net/ipv4/udp_mem");
+	expect_host(root, &(struct host){ -1, -1, -1, -1, -1 });
+	put("0-4294967295,5-2,99999999999999999999\n", "sys/devices/system/cpu/online");
+	host_probe(root, &(struct host){ 0 }); /* ends, within its arrays */
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("plan");
+	TCase *plan = tcase_create("plan"), *probe = tcase_create("probe"), *made = tcase_create("made");
+	SRunner *runner;
+	int failed;
+
+	tcase_add_loop_test(plan, plan_is_as_it_was_thought_out, 0, ROWS(goldens));
+	tcase_add_test(plan, plan_stays_within_its_bounds);
+	tcase_add_loop_test(probe, recorded_host_is_read, 0, ROWS(recorded));
+	tcase_add_test(probe, recorded_host_gets_its_plan);
+	tcase_add_test(probe, this_host_has_a_cpu);
+	tcase_add_checked_fixture(made, make_root, remove_root);
+	tcase_add_test(made, siblings_count_as_one_core);
+	tcase_add_test(made, control_group_lowers_the_memory);
+	tcase_add_test(made, files_with_nonsense_are_unknown_facts);
+	suite_add_tcase(s, plan);
+	suite_add_tcase(s, probe);
+	suite_add_tcase(s, made);
+	runner = srunner_create(s);
+	srunner_run_all(runner, CK_ENV);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
