@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <linux/filter.h>
 #include <linux/sock_diag.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -205,15 +206,33 @@ static void woken(evutil_socket_t fd, short what, void *arg)
 		log_debug("listener: %s", ht_strerror(-errno));
 }
 
-/* What lies in the sockets when the end is asked for was sent to us and is taken, but nobody can keep us here. */
+/* From now on the kernel drops what comes, and counts it like any other drop. */
+static void socket_shut(struct udp_socket *s)
+{
+	struct sock_filter nothing = { .code = BPF_RET | BPF_K, .k = 0 };
+	struct sock_fprog program = { .len = 1, .filter = &nothing };
+
+	if (setsockopt(s->is.fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0)
+		log_debug("listener: %s", ht_strerror(-errno));
+}
+
+/*
+ * What lies in the sockets when the end is asked for was sent to us and is taken, but nobody can keep us here. The sockets are closed at
+ * once, so that senders learn of it while others still store.
+ */
 static void read_the_rest(struct listener *l)
 {
 	uint64_t until = clock_mono_us() + LAST_READ_US;
 
+	for (unsigned i = 0; i < l->socket_count; i++)
+		socket_shut(&l->socket[i]);
 	for (unsigned i = 0; i < l->socket_count; i++) {
 		while (batch_read(&l->socket[i]) > 0 && clock_mono_us() < until)
 			;
 		drops_poll(&l->socket[i]);
+		event_del(l->socket[i].event);
+		close(l->socket[i].is.fd);
+		l->socket[i].is.fd = -1;
 	}
 }
 
@@ -323,7 +342,7 @@ void listener_free(struct listener *l)
 	for (unsigned i = 0; i < LISTENER_MAX_SOCKETS; i++) {
 		if (l->socket[i].event)
 			event_free(l->socket[i].event);
-		if (i < l->socket_count)
+		if (i < l->socket_count && l->socket[i].is.fd >= 0)
 			close(l->socket[i].is.fd);
 	}
 	if (l->wake)

@@ -35,7 +35,7 @@ struct listener_ops {
 };
 
 struct listener_socket {
-	int fd;          /* from listener_open_udp(); closed by listener_free() */
+	int fd;          /* from listener_open_udp(); closed at the end of listener_run(), or by listener_free() */
 	unsigned source; /* number of the listener in the configuration */
 	size_t buffer;   /* receive buffer, octets */
 	struct source_counters *counters; /* datagrams and kernel_dropped are counted here */
@@ -55,7 +55,10 @@ HT_MUST_CHECK int listener_new(struct listener **out, const struct listener_sock
 			       void *ctx);
 void listener_free(struct listener *l);
 
-/** The thread: until listener_stop(); then what already lies in the sockets is still read, for at most a second. */
+/**
+ * The thread: until listener_stop(); then what already lies in the sockets is still read, for at most a second, what comes meanwhile is
+ * counted as dropped, and they are closed.
+ */
 void listener_run(struct listener *l);
 
 /** Threads: any. */

@@ -1,6 +1,7 @@
 """Breaking things at bad moments: numbered messages prove that nothing is stored twice and nothing is missing that was promised."""
 import os
 import random
+import re
 import signal
 import socket
 import struct
@@ -442,3 +443,20 @@ def soak_random_faults(world):
         check(all(t == 1 for t in stored_numbers(db).values()), f"round {turn}, {what}: stored twice")
         print(f"        round {turn}: {what}: {len(numbers)} sent, {len(missing)} missing", flush=True)
     h.stop()
+
+
+def test_stop_under_load(world):
+    """SIGTERM while messages come: what reached the socket is stored or counted, and nothing is stored twice."""
+    db = world.database()
+    h = world.heptap()
+    load = Load(h.port, per_second=20000)
+    wait_until(lambda: h.metrics().sum("heptap_stored_total") > 2000, 30, "rows flow")
+    check_equal(h.stop(), 0, "exit code")
+    load.stop()
+    received, accepted, stored, dropped = map(int, re.search(
+        r"stopped: (\d+) messages received, (\d+) accepted, 0 shed; (\d+) rows stored, 0 lost, 0 wait.*dropped (\d+)", h.log_text()).groups())
+    got = stored_numbers(db)
+    check_equal((received, accepted, len(got)), (stored, stored, stored), "received, accepted, stored")
+    check(all(t == 1 for t in got.values()), "some are stored more than once")
+    last = max(got)
+    check(last + 1 - len(got) <= dropped, f"{last + 1 - len(got)} missing before the last stored one, {dropped} counted as dropped")
