@@ -37,7 +37,7 @@ db_start() {
 		say "making the database in run/db ..."
 		rm -rf "$db/data"
 		mariadb-install-db --no-defaults --datadir="$db/data" --user="$(id -un)" --auth-root-authentication-method=normal \
-			--skip-test-db >"$db/install.log" 2>&1 || die "the database could not be made; see run/db/install.log"
+			--skip-test-db --skip-name-resolve --force >"$db/install.log" 2>&1 || die "the database could not be made; see run/db/install.log"
 	fi
 	setsid mariadbd --no-defaults --user="$(id -un)" --datadir="$db/data" --socket="$socket" --pid-file="$db/mysqld.pid" \
 		--skip-networking --innodb-buffer-pool-size=256M >"$db/mariadbd.log" 2>&1 &

@@ -481,7 +481,7 @@ int spool_append(struct spool *s, struct block *b, unsigned *writer)
 
 	if (err < 0 && spool_is_ok(s))
 		log_error("spool: %s: cannot take more: %s; receiving goes on, messages are shed when memory is full", s->options.dir,
-			  err == HT_EFULL ? "storage.spool.max is reached" : ht_strerror(err));
+			  err == HT_EFULL ? s->options.in_memory ? "`memory` is reached" : "storage.spool.max is reached" : ht_strerror(err));
 	if (err == HT_OK && !spool_is_ok(s))
 		log_info("spool: %s: takes blocks again", s->options.dir);
 	atomic_store_explicit(&s->is_ok, err == HT_OK, memory_order_relaxed);

@@ -89,7 +89,7 @@ class Database:
             shutil.copytree(template, data)
             return
         subprocess.run(["mariadb-install-db", "--no-defaults", f"--datadir={data}", f"--user={os.environ.get('USER', 'root')}",
-                        "--auth-root-authentication-method=normal", "--skip-test-db"],
+                        "--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve", "--force"],
                        check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def start(self, extra=()):
