@@ -85,7 +85,6 @@ static void *thread_main(void *arg)
 {
 	struct thread *t = arg;
 
-	pthread_setname_np(pthread_self(), t->name);
 	rcu_thread_begin();
 	t->run(t->ctx);
 	rcu_thread_end();
@@ -104,6 +103,8 @@ __attribute__((format(printf, 4, 5))) static int thread_start(struct thread *t, 
 	t->ctx = ctx;
 	err = pthread_create(&t->id, NULL, thread_main, t);
 	t->is_started = err == 0;
+	if (t->is_started) /* by us, so that it has its name when we say that we are ready */
+		pthread_setname_np(t->id, t->name);
 	return -err;
 }
 
