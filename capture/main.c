@@ -1,4 +1,5 @@
-/* Arguments and commands. Exit codes: 0 done, 1 the input or configuration is wrong, 2 usage, 3 the system refused. */
+/* Arguments and commands. Exit codes: 0 done, 1 the input or configuration is wrong, 2 usage, 3 the
+ * system refused. */
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
@@ -29,7 +30,8 @@ static const struct command commands[];
 
 static int usage(const char *why, const char *what)
 {
-	fprintf(stderr, "heptap: %s%s%s\nTry 'heptap help'.\n", why, what ? ": " : "", what ? what : "");
+	fprintf(stderr, "heptap: %s%s%s\nTry 'heptap help'.\n", why, what ? ": " : "",
+		what ? what : "");
 	return EXIT_USAGE;
 }
 
@@ -100,7 +102,8 @@ static int database_complain(const struct conf *conf, const struct db *db, const
 {
 	const char *where = conf->storage.socket[0] ? conf->storage.socket : conf->storage.host;
 
-	fprintf(stderr, "heptap: %s as %s on %s: %s\n", doing, conf->storage.user, where, db_last_error(db));
+	fprintf(stderr, "heptap: %s as %s on %s: %s\n", doing, conf->storage.user, where,
+		db_last_error(db));
 	return EXIT_REFUSED;
 }
 
@@ -118,19 +121,22 @@ static int install(const struct conf *conf)
 	int code = EXIT_DONE;
 
 	if (conf_password(conf, password, sizeof(password)) < 0) {
-		fprintf(stderr, "heptap: storage.password_file: %s: cannot be read\n", conf->storage.password_file);
+		fprintf(stderr, "heptap: storage.password_file: %s: cannot be read\n",
+			conf->storage.password_file);
 		return EXIT_REFUSED;
 	}
 	if (db_open(&db, &o) < 0)
 		return database_complain(conf, NULL, "connecting");
 	if (db_run(db, "USE `%s`", conf->storage.database) < 0 &&
-	    (db_run(db, "CREATE DATABASE IF NOT EXISTS `%s` DEFAULT CHARACTER SET utf8mb4", conf->storage.database) < 0 ||
+	    (db_run(db, "CREATE DATABASE IF NOT EXISTS `%s` DEFAULT CHARACTER SET utf8mb4",
+		    conf->storage.database) < 0 ||
 	     db_run(db, "USE `%s`", conf->storage.database) < 0))
 		code = database_complain(conf, db, "making the database");
 	else if (schema_install(db, conf->storage.table, today()) < 0)
 		code = database_complain(conf, db, "making the tables");
 	else
-		printf("%s: %s, heptap_ledger and heptap_ids are there\n", conf->storage.database, conf->storage.table);
+		printf("%s: %s, heptap_ledger and heptap_ids are there\n", conf->storage.database,
+		       conf->storage.table);
 	db_close(db);
 	return code;
 }
@@ -161,7 +167,8 @@ static int command_help(const char *file, int argc, char **argv)
 	for (const struct command *c = commands; argc == 1 && c->name; c++) {
 		if (strcmp(c->name, argv[0]) != 0)
 			continue;
-		printf("usage: heptap %s%s\n\n%s\n%s", *c->name ? c->name : "", c->arguments, c->line, c->text);
+		printf("usage: heptap %s%s\n\n%s\n%s", *c->name ? c->name : "", c->arguments,
+		       c->line, c->text);
 		return EXIT_DONE;
 	}
 	if (argc == 1)
@@ -177,15 +184,20 @@ static int command_help(const char *file, int argc, char **argv)
 
 static const struct command commands[] = {
 	{ "", "[-c FILE]", "run in the foreground",
-	  "\nSIGTERM and SIGINT drain and end it, SIGHUP reads the configuration again (what is wrong changes nothing),\n"
+	  "\nSIGTERM and SIGINT drain and end it, SIGHUP reads the configuration again (what is "
+	  "wrong changes nothing),\n"
 	  "SIGUSR1 writes its state to the log.\n",
 	  command_run },
 	{ "check", " -c FILE", "read the configuration and say what is wrong",
-	  "\nErrors are FILE:LINE:COLUMN: KEY: what was expected. Exit 0 if it is good, 1 if not.\n", command_check },
+	  "\nErrors are FILE:LINE:COLUMN: KEY: what was expected. Exit 0 if it is good, 1 if "
+	  "not.\n",
+	  command_check },
 	{ "config", " -c FILE", "print the configuration with all defaults",
-	  "\nPasswords and keys are not shown; everything else can be read again.\n", command_config },
+	  "\nPasswords and keys are not shown; everything else can be read again.\n",
+	  command_config },
 	{ "schema", " print|install -c FILE", "the tables: show the SQL, or run it",
-	  "\ninstall makes the database, if it is missing, and heptap's tables in it; what is there stays as it is.\n",
+	  "\ninstall makes the database, if it is missing, and heptap's tables in it; what is "
+	  "there stays as it is.\n",
 	  command_schema },
 	{ "help", " [COMMAND]", "this list, or more about a command", "", command_help },
 	{ NULL, NULL, NULL, NULL, NULL },

@@ -1,4 +1,5 @@
-/* Start order: sockets, spool, privileges, threads. Stop order: receivers, spool, writers, admin; what each leaves the next one takes. */
+/* Start order: sockets, spool, privileges, threads. Stop order: receivers, spool, writers, admin;
+ * what each leaves the next one takes. */
 #include "capture/server.h"
 
 #include <cap-ng.h>
@@ -37,9 +38,9 @@
 #include "web-sql/stats.h"
 
 #define MAX_HEP_THREADS 64
-#define MAX_WRITERS 8
-#define DRAIN_S 10      /* for what is on its way, while the database takes it */
-#define DRAIN_DOWN_S 2  /* while it does not: the spool keeps it */
+#define MAX_WRITERS	8
+#define DRAIN_S		10 /* for what is on its way, while the database takes it */
+#define DRAIN_DOWN_S	2  /* while it does not: the spool keeps it */
 
 struct thread {
 	pthread_t id;
@@ -64,7 +65,7 @@ struct server {
 	struct event *signal_event[4];
 
 	struct listener_socket sockets[MAX_HEP_THREADS][LISTENER_MAX_SOCKETS];
-	unsigned socket_count; /* of each thread */
+	unsigned socket_count;			 /* of each thread */
 	struct worker *workers[MAX_HEP_THREADS]; /* also in receivers; the list is for ht-spool */
 	struct receiver receivers[MAX_HEP_THREADS];
 	struct spool *spool;
@@ -74,7 +75,8 @@ struct server {
 	struct db_options db;
 	char password[256];
 
-	struct thread hep_thread[MAX_HEP_THREADS], db_thread[MAX_WRITERS], spool_thread, admin_thread;
+	struct thread hep_thread[MAX_HEP_THREADS], db_thread[MAX_WRITERS], spool_thread,
+		admin_thread;
 	_Atomic bool is_receiving;
 	struct stats_sources stats;
 };
@@ -91,7 +93,8 @@ static void *thread_main(void *arg)
 	return NULL;
 }
 
-__attribute__((format(printf, 4, 5))) static int thread_start(struct thread *t, void (*run)(void *), void *ctx, const char *name, ...)
+__attribute__((format(printf, 4, 5))) static int thread_start(struct thread *t, void (*run)(void *),
+							      void *ctx, const char *name, ...)
 {
 	va_list args;
 	int err;
@@ -151,7 +154,8 @@ static void run_admin(void *ctx)
 	admin_run(ctx);
 }
 
-/* liburcu starts its helper on first use, with the name and the core of whoever came first: so it is made here, before the others. */
+/* liburcu starts its helper on first use, with the name and the core of whoever came first: so it
+ * is made here, before the others. */
 static int rcu_helper_start(void)
 {
 	struct call_rcu_data *helper = urcu_memb_get_default_call_rcu_data();
@@ -194,29 +198,37 @@ static void plan_decide(struct server *s)
 
 	host_probe("", &host);
 	plan_make(&host, &wish, &s->plan);
-	log_info("tune: %" PRId64 " cores, %" PRId64 " MiB: %u receive thread%s, %u writer%s, %u blocks each", host.cores,
-		 host.ram_bytes >> 20, s->plan.hep_threads, s->plan.hep_threads == 1 ? "" : "s", s->plan.writers,
+	log_info("tune: %" PRId64 " cores, %" PRId64
+		 " MiB: %u receive thread%s, %u writer%s, %u blocks each",
+		 host.cores, host.ram_bytes >> 20, s->plan.hep_threads,
+		 s->plan.hep_threads == 1 ? "" : "s", s->plan.writers,
 		 s->plan.writers == 1 ? "" : "s", s->plan.blocks);
 }
 
-static int socket_open(struct server *s, unsigned thread, unsigned source, const struct conf_endpoint *e)
+static int socket_open(struct server *s, unsigned thread, unsigned source,
+		       const struct conf_endpoint *e)
 {
 	struct listener_socket *out = &s->sockets[thread][s->socket_count];
 	size_t got = 0;
-	int fd = listener_open_udp((const struct sockaddr *)&e->addr, e->addr_len, s->plan.socket_buffer, &got);
+	int fd = listener_open_udp((const struct sockaddr *)&e->addr, e->addr_len,
+				   s->plan.socket_buffer, &got);
 
 	if (fd < 0) {
-		log_error("hep %s: %s: cannot listen: %s", s->conf->hep[source].name, e->text, ht_strerror(fd));
+		log_error("hep %s: %s: cannot listen: %s", s->conf->hep[source].name, e->text,
+			  ht_strerror(fd));
 		return fd;
 	}
 	*out = (struct listener_socket){ .fd = fd, .source = source, .buffer = got };
 	if (thread == 0 && got < s->plan.socket_buffer)
 		log_warning("hep %s: %s: receive buffer is %zu KiB, %" PRIu64
-			    " KiB are wanted: a burst may be dropped; raise net.core.rmem_max to %" PRIu64,
-			    s->conf->hep[source].name, e->text, got >> 10, s->plan.socket_buffer >> 10, s->plan.socket_buffer / 2);
+			    " KiB are wanted: a burst may be dropped; raise net.core.rmem_max to "
+			    "%" PRIu64,
+			    s->conf->hep[source].name, e->text, got >> 10,
+			    s->plan.socket_buffer >> 10, s->plan.socket_buffer / 2);
 	else if (thread == 0)
-		log_info("hep %s: listening on %s, receive buffer %zu KiB in each of %u thread%s", s->conf->hep[source].name, e->text,
-			 got >> 10, s->plan.hep_threads, s->plan.hep_threads == 1 ? "" : "s");
+		log_info("hep %s: listening on %s, receive buffer %zu KiB in each of %u thread%s",
+			 s->conf->hep[source].name, e->text, got >> 10, s->plan.hep_threads,
+			 s->plan.hep_threads == 1 ? "" : "s");
 	return HT_OK;
 }
 
@@ -262,7 +274,9 @@ static int user_find(const struct server *s, int *uid, int *gid)
 		return HT_OK;
 	user = getpwnam(name);
 	if (!user) {
-		log_error("user %s: there is no such user; make it (adduser --system --group %s) or leave `user` empty", name, name);
+		log_error("user %s: there is no such user; make it (adduser --system --group %s) "
+			  "or leave `user` empty",
+			  name, name);
 		return -ENOENT;
 	}
 	*uid = (int)user->pw_uid;
@@ -289,7 +303,8 @@ static int spool_start(struct server *s, int uid, int gid)
 	return err;
 }
 
-/* Keeps nothing: what needs rights is open. Without them the process could not even open its own sockets again, and need not. */
+/* Keeps nothing: what needs rights is open. Without them the process could not even open its own
+ * sockets again, and need not. */
 static int privileges_drop(const struct server *s, int uid, int gid)
 {
 	if (uid < 0)
@@ -334,7 +349,8 @@ static int receiver_make(struct server *s, unsigned i)
 	for (unsigned k = 0; k < s->socket_count; k++)
 		s->sockets[i][k].counters = worker_source(s->workers[i], s->sockets[i][k].source);
 	s->receivers[i].worker = s->workers[i];
-	return listener_new(&s->receivers[i].listener, s->sockets[i], s->socket_count, &worker_listener_ops, s->workers[i]);
+	return listener_new(&s->receivers[i].listener, s->sockets[i], s->socket_count,
+			    &worker_listener_ops, s->workers[i]);
 }
 
 static int writer_make(struct server *s, unsigned i, uint64_t owner)
@@ -357,7 +373,8 @@ static int storage_make(struct server *s)
 	int err = conf_password(c, s->password, sizeof(s->password));
 
 	if (err < 0) {
-		log_error("storage.password_file: %s: %s", c->storage.password_file, ht_strerror(err));
+		log_error("storage.password_file: %s: %s", c->storage.password_file,
+			  ht_strerror(err));
 		return err;
 	}
 	if (getrandom(&owner, sizeof(owner), 0) != (ssize_t)sizeof(owner))
@@ -402,7 +419,8 @@ static const struct source_counters *stats_source(void *ctx, unsigned worker, un
 
 static void stats_add_thread(struct stats_sources *st, const char *name, pthread_t id)
 {
-	if (st->thread_count < STATS_MAX_THREADS && pthread_getcpuclockid(id, &st->thread[st->thread_count].cpu) == 0)
+	if (st->thread_count < STATS_MAX_THREADS &&
+	    pthread_getcpuclockid(id, &st->thread[st->thread_count].cpu) == 0)
 		st->thread[st->thread_count++].name = name;
 }
 
@@ -446,7 +464,8 @@ static int threads_start(struct server *s)
 	if (err == HT_OK)
 		err = thread_start(&s->spool_thread, run_spooler, &s->spooler, "ht-spool");
 	for (unsigned i = 0; i < s->plan.hep_threads && err == HT_OK; i++)
-		err = thread_start(&s->hep_thread[i], run_receiver, &s->receivers[i], "ht-hep-%u", i);
+		err = thread_start(&s->hep_thread[i], run_receiver, &s->receivers[i], "ht-hep-%u",
+				   i);
 	if (err < 0)
 		log_error("threads: cannot start: %s", ht_strerror(err));
 	return err;
@@ -507,10 +526,13 @@ static void report(struct server *s)
 	for (unsigned r = 0; r < SHED_REASONS; r++)
 		for (unsigned k = 0; k <= SHED_CLASSES; k++)
 			shed += st.all.shed[r][k];
-	log_info("stopped: %" PRIu64 " messages received, %" PRIu64 " accepted, %" PRIu64 " shed; %" PRIu64 " rows stored, %" PRIu64
-		 " lost, %" PRIu64 " %s; the kernel dropped %" PRIu64 " datagrams",
-		 st.all.received, st.all.accepted, shed, st.stored, st.lost_damage + st.lost_shutdown + (in_memory ? st.in_spool : 0),
-		 in_memory ? 0 : st.in_spool, "wait in the spool for the next start", st.all.kernel_dropped);
+	log_info("stopped: %" PRIu64 " messages received, %" PRIu64 " accepted, %" PRIu64
+		 " shed; %" PRIu64 " rows stored, %" PRIu64 " lost, %" PRIu64
+		 " %s; the kernel dropped %" PRIu64 " datagrams",
+		 st.all.received, st.all.accepted, shed, st.stored,
+		 st.lost_damage + st.lost_shutdown + (in_memory ? st.in_spool : 0),
+		 in_memory ? 0 : st.in_spool, "wait in the spool for the next start",
+		 st.all.kernel_dropped);
 }
 
 static void server_fini(struct server *s)
@@ -596,12 +618,13 @@ static void state_dump(struct server *s)
 	struct stats st;
 
 	stats_take(&s->stats, &st);
-	log_info("state: received %" PRIu64 ", accepted %" PRIu64 ", rows in memory %" PRIu64 ", in spool %" PRIu64 " (%" PRIu64
-		 " MiB), stored %" PRIu64 ", database %s, spool %s",
-		 st.all.received, st.all.accepted, st.in_memory, st.in_spool, st.spool_bytes >> 20, st.stored,
-		 st.is_db_up ? "up" : "down", st.is_spool_ok ? "ok" : "refuses");
-	log_info("memory: %u blocks of %u KiB reserved in each of %u receive threads", s->plan.blocks, BLOCK_MAX_BYTES >> 10,
-		 s->plan.hep_threads);
+	log_info("state: received %" PRIu64 ", accepted %" PRIu64 ", rows in memory %" PRIu64
+		 ", in spool %" PRIu64 " (%" PRIu64 " MiB), stored %" PRIu64
+		 ", database %s, spool %s",
+		 st.all.received, st.all.accepted, st.in_memory, st.in_spool, st.spool_bytes >> 20,
+		 st.stored, st.is_db_up ? "up" : "down", st.is_spool_ok ? "ok" : "refuses");
+	log_info("memory: %u blocks of %u KiB reserved in each of %u receive threads",
+		 s->plan.blocks, BLOCK_MAX_BYTES >> 10, s->plan.hep_threads);
 }
 
 static void signal_came(evutil_socket_t number, short what, void *ctx)
@@ -664,7 +687,8 @@ static int server_open(struct server *s)
 	if (err == HT_OK && s->conf->http.token_file[0]) {
 		err = token_read(s->conf->http.token_file, token, sizeof(token));
 		if (err < 0)
-			log_error("http.token_file: %s: %s", s->conf->http.token_file, ht_strerror(err));
+			log_error("http.token_file: %s: %s", s->conf->http.token_file,
+				  ht_strerror(err));
 	}
 	if (err == HT_OK)
 		err = http_serve(s->http, api_paths, &s->stats, token[0] ? token : NULL);
@@ -697,7 +721,8 @@ int server_run(const struct conf *conf)
 		pthread_sigmask(SIG_SETMASK, &mask, NULL);
 		if (err == HT_OK) {
 			atomic_store(&s->is_receiving, true);
-			log_info("heptap %s ready in %" PRIu64 " ms", HEPTAP_VERSION, (clock_mono_us() - begun_us) / 1000);
+			log_info("heptap %s ready in %" PRIu64 " ms", HEPTAP_VERSION,
+				 (clock_mono_us() - begun_us) / 1000);
 			sd_notify(0, "READY=1");
 			event_base_dispatch(s->base);
 			sd_notify(0, "STOPPING=1");

@@ -1,7 +1,8 @@
 /**
  * @file
  * What receive threads know of the configuration: one constant snapshot, swapped by RCU on reload.
- * Threads: main makes and publishes; receive threads read it inside a read-side section; ht-rcu frees the old one.
+ * Threads: main makes and publishes; receive threads read it inside a read-side section; ht-rcu
+ * frees the old one.
  */
 #pragma once
 #include <stdint.h>
@@ -12,9 +13,11 @@
 
 struct snapshot {
 	struct rcu_head rcu;
-	struct conf *owned; /* what the listeners below may point into; NULL for the first snapshot */
-	const struct conf_listener *listener[CONF_MAX_LISTENERS]; /* by number of the running source */
-	struct sip_names names; /* legs first, custom fields behind them */
+	struct conf
+		*owned; /* what the listeners below may point into; NULL for the first snapshot */
+	const struct conf_listener
+		*listener[CONF_MAX_LISTENERS]; /* by number of the running source */
+	struct sip_names names;		       /* legs first, custom fields behind them */
 	uint8_t legs, custom_fields;
 	char node[104]; /* start of the node column */
 	uint8_t node_len;
@@ -25,7 +28,8 @@ struct snapshot {
  * Make a snapshot of what a reload may change; the rest stays as it was at the start.
  *
  * @param start  What the process was started with; lives as long as the process.
- * @param fresh  Read again; taken over, even on failure. NULL at the start. A listener that it does not name keeps what it had.
+ * @param fresh  Read again; taken over, even on failure. NULL at the start. A listener that it does
+ * not name keeps what it had.
  * @return HT_OK, -ENOMEM, or -EINVAL for a name that is too long.
  */
 HT_MUST_CHECK int snapshot_new(struct snapshot **out, const struct conf *start, struct conf *fresh);

@@ -1,4 +1,5 @@
-/* One loop over the rings; a block that cannot be appended waits here, and the workers shed when theirs run out. */
+/* One loop over the rings; a block that cannot be appended waits here, and the workers shed when
+ * theirs run out. */
 #include "capture/spooler.h"
 
 #include <errno.h>
@@ -12,7 +13,7 @@
 #include "storage/spool.h"
 #include "storage/writer.h"
 
-#define TEND_MS 200
+#define TEND_MS	 200
 #define RETRY_MS 100
 
 static void wait_for_blocks(struct spooler *s)

@@ -23,12 +23,13 @@ struct worker {
 	struct source_counters *sources;
 	struct inflater *inflater;
 	struct ring sealed, empty;
-	struct block **spare;  /* taken from `empty`; the last one back is the first one used, while it is warm in the cache */
+	struct block **spare; /* taken from `empty`; the last one back is the first one used, while
+				 it is warm in the cache */
 	unsigned spare_count;
-	struct block *open;    /* NULL: to be taken from `spare` */
-	uint64_t mono_us;      /* of the batch */
-	uint64_t sealed_us;    /* monotonic time of the last seal */
-	uint64_t wall_us;      /* of the batch */
+	struct block *open;		 /* NULL: to be taken from `spare` */
+	uint64_t mono_us;		 /* of the batch */
+	uint64_t sealed_us;		 /* monotonic time of the last seal */
+	uint64_t wall_us;		 /* of the batch */
 	const struct snapshot *snapshot; /* during a batch */
 	/* texts of the row that is being made */
 	char node[104 + 1 + 10];
@@ -94,9 +95,9 @@ static bool key_is_accepted(const struct conf_listener *l, const struct msg *m)
 
 static void malformed_count(struct source_counters *c, ssize_t err)
 {
-	counter *reason = err == HT_EVERSION  ? &c->malformed_version
-			  : err == HT_ELENGTH ? &c->malformed_length
-			  : err == HT_ECHUNK  ? &c->malformed_chunk
+	counter *reason = err == HT_EVERSION   ? &c->malformed_version
+			  : err == HT_ELENGTH  ? &c->malformed_length
+			  : err == HT_ECHUNK   ? &c->malformed_chunk
 			  : err == HT_EADDRESS ? &c->malformed_address
 					       : &c->malformed_short;
 
@@ -109,8 +110,9 @@ static unsigned shed_class(const struct sip *s)
 	static const struct {
 		const char *lower;
 		unsigned class;
-	} methods[] = { { "invite", 5 }, { "ack", 5 },    { "bye", 5 },	{ "cancel", 5 },  { "prack", 5 },
-			{ "update", 5 }, { "info", 5 },	  { "refer", 5 }, { "options", 2 }, { "register", 3 } };
+	} methods[] = { { "invite", 5 },  { "ack", 5 },	    { "bye", 5 },  { "cancel", 5 },
+			{ "prack", 5 },	  { "update", 5 },  { "info", 5 }, { "refer", 5 },
+			{ "options", 2 }, { "register", 3 } };
 	struct view method = s->cseq_method.len ? s->cseq_method : s->method;
 
 	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)
@@ -182,7 +184,8 @@ static struct view node_text(struct worker *w, const struct msg *m)
 	return (struct view){ (uint8_t *)w->node, (uint32_t)(end - w->node) };
 }
 
-/* Homer numbers transports from 1 on; a protocol that has no such number keeps its own, where that is not mistaken for one. */
+/* Homer numbers transports from 1 on; a protocol that has no such number keeps its own, where that
+ * is not mistaken for one. */
 static int64_t proto_number(enum conf_compat compat, uint8_t ip_proto)
 {
 	if (compat == CONF_COMPAT_OPENSIPS)
@@ -229,7 +232,8 @@ static struct row_extras row_extras(struct worker *w, const struct msg *m, const
 	return x;
 }
 
-static void row_make(struct worker *w, struct source_counters *c, struct msg *m, const struct sip *s)
+static void row_make(struct worker *w, struct source_counters *c, struct msg *m,
+		     const struct sip *s)
 {
 	struct row_extras extras;
 	struct block *b = open_block(w);
@@ -250,7 +254,8 @@ static void row_make(struct worker *w, struct source_counters *c, struct msg *m,
 
 /* ---- one message ---- */
 
-static void worker_hep(struct worker *w, const struct conf_listener *l, struct source_counters *c, const uint8_t *bytes, size_t len)
+static void worker_hep(struct worker *w, const struct conf_listener *l, struct source_counters *c,
+		       const uint8_t *bytes, size_t len)
 {
 	struct msg m = { 0 };
 	struct sip s;
@@ -293,7 +298,8 @@ static void on_begin(void *ctx, uint64_t wall_us, uint64_t mono_us)
 	w->mono_us = mono_us;
 }
 
-static void on_datagram(void *ctx, unsigned source, const uint8_t *bytes, size_t len, const uint8_t from_ip[16])
+static void on_datagram(void *ctx, unsigned source, const uint8_t *bytes, size_t len,
+			const uint8_t from_ip[16])
 {
 	struct worker *w = ctx;
 	const struct conf_listener *l = w->snapshot->listener[source];
@@ -318,8 +324,8 @@ static void on_end(void *ctx)
 }
 
 /*
- * A block is sealed when it is full, or when the last seal is batch_us ago: the first message after a rest goes at once, and a stream of
- * them makes a block each batch_us, however few rows that is.
+ * A block is sealed when it is full, or when the last seal is batch_us ago: the first message after
+ * a rest goes at once, and a stream of them makes a block each batch_us, however few rows that is.
  */
 static bool on_tend(void *ctx, uint64_t mono_us)
 {
@@ -330,7 +336,9 @@ static bool on_tend(void *ctx, uint64_t mono_us)
 	return w->open && w->open->rows;
 }
 
-const struct listener_ops worker_listener_ops = { .begin = on_begin, .datagram = on_datagram, .end = on_end, .tend = on_tend };
+const struct listener_ops worker_listener_ops = {
+	.begin = on_begin, .datagram = on_datagram, .end = on_end, .tend = on_tend
+};
 
 void worker_flush(struct worker *w)
 {
@@ -373,7 +381,8 @@ int worker_new(struct worker **out, const struct worker_options *options)
 	if (!w)
 		return -ENOMEM;
 	w->options = *options;
-	w->sources = aligned_alloc(_Alignof(struct source_counters), options->sources * sizeof(*w->sources));
+	w->sources = aligned_alloc(_Alignof(struct source_counters),
+				   options->sources * sizeof(*w->sources));
 	w->spare = calloc(options->blocks, sizeof(struct block *));
 	err = w->sources && w->spare ? inflater_new(&w->inflater) : -ENOMEM;
 	if (err == HT_OK)

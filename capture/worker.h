@@ -2,10 +2,12 @@
  * @file
  * A receive thread's work on one message: parse, decide, row.
  *
- * Run to completion: the thread that took a message from the kernel carries it to a row in its own open block; sealed blocks go to ht-spool
- * through a bounded ring, empty ones come back through another. No lock, no wait, no allocation.
+ * Run to completion: the thread that took a message from the kernel carries it to a row in its own
+ * open block; sealed blocks go to ht-spool through a bounded ring, empty ones come back through
+ * another. No lock, no wait, no allocation.
  *
- * Threads: a worker belongs to one receive thread, but for worker_take_sealed() and worker_give_back() (ht-spool) and the counters (any).
+ * Threads: a worker belongs to one receive thread, but for worker_take_sealed() and
+ * worker_give_back() (ht-spool) and the counters (any).
  */
 #pragma once
 #include <stdbool.h>
@@ -22,10 +24,11 @@ struct spool;
 struct worker;
 
 struct worker_options {
-	struct snapshot *const *snapshot; /* the published pointer; read inside a read-side section */
-	const struct spool *spool;        /* asked only whether it takes blocks */
-	int spool_fd;                     /* eventfd that wakes ht-spool */
-	unsigned blocks;                  /* in circulation; a power of two */
+	struct snapshot *const
+		*snapshot;	   /* the published pointer; read inside a read-side section */
+	const struct spool *spool; /* asked only whether it takes blocks */
+	int spool_fd;		   /* eventfd that wakes ht-spool */
+	unsigned blocks;	   /* in circulation; a power of two */
 	uint32_t batch_rows;
 	uint64_t batch_us;
 	unsigned sources; /* listeners in the configuration */

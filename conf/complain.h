@@ -10,7 +10,7 @@
 #include <stdio.h>
 
 #define COMPLAINTS_MAX \
-	100           /* more than anybody reads; also what bounds the work on a hostile file */
+	100	      /* more than anybody reads; also what bounds the work on a hostile file */
 #define WHY_BYTES 128 /* room for a reason that becomes part of a complaint */
 
 /* A place; line and column (in characters) count from 1, line 0 is no place. */
@@ -20,7 +20,7 @@ struct mark {
 
 struct complaints {
 	const char *name; /* of the file; borrowed */
-	FILE *out;        /* borrowed; NULL: only counted */
+	FILE *out;	  /* borrowed; NULL: only counted */
 	size_t count;
 };
 

@@ -13,7 +13,7 @@
 #include "conf/tree.h"
 #include "conf/values.h"
 
-#define PATH_BYTES 128
+#define PATH_BYTES    128
 #define EXPECTS_BYTES 256
 
 struct reader {
@@ -28,7 +28,7 @@ struct reader {
 /* A section while it is read. */
 struct scope {
 	const char *prefix; /* of its keys: "", "storage.", "hep[]." */
-	void *base;         /* where their values go */
+	void *base;	    /* where their values go */
 	struct mark *found;
 };
 

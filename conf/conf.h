@@ -19,10 +19,10 @@ enum conf_durability { CONF_DURABILITY_SPOOL, CONF_DURABILITY_DISK, CONF_DURABIL
 
 #define CONF_MAX_LISTENERS 16 /* entries of `hep` */
 #define CONF_MAX_ENDPOINTS 8  /* addresses of one listener */
-#define CONF_MAX_NETS 64      /* networks of one allow list */
-#define CONF_MAX_KEYS 16      /* keys of one listener */
-#define CONF_MAX_LEGS 8       /* headers in `legs` */
-#define CONF_MAX_CUSTOM 3     /* headers in `custom_fields` */
+#define CONF_MAX_NETS	   64 /* networks of one allow list */
+#define CONF_MAX_KEYS	   16 /* keys of one listener */
+#define CONF_MAX_LEGS	   8  /* headers in `legs` */
+#define CONF_MAX_CUSTOM	   3  /* headers in `custom_fields` */
 
 /* A list of strings; each is owned by the struct conf. */
 struct conf_strings {
@@ -58,10 +58,10 @@ struct conf_listener {
 struct conf {
 	char *file; /* where it was read from; "" for the defaults alone */
 	char *node;
-	unsigned node_id;        /* 1..1023 */
-	char *user;              /* "" to stay what we are */
-	unsigned hep_threads;    /* 0: decided by tune/ */
-	uint64_t memory;         /* bytes for blocks (and, later, tables and reassembly) */
+	unsigned node_id;	 /* 1..1023 */
+	char *user;		 /* "" to stay what we are */
+	unsigned hep_threads;	 /* 0: decided by tune/ */
+	uint64_t memory;	 /* bytes for blocks (and, later, tables and reassembly) */
 	unsigned max_clock_skew; /* s */
 	struct conf_listener hep[CONF_MAX_LISTENERS];
 	size_t hep_count;

@@ -8,8 +8,8 @@ const char *ht_strerror(int err)
 	switch (err) {
 	case HT_OK:
 		return "success";
-#define X(name, text)      \
-	case name:         \
+#define X(name, text) \
+	case name:    \
 		return text;
 		HT_ERRORS(X)
 #undef X

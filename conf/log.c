@@ -14,8 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LIMIT_US 10000000 /* one line per cause in this time */
-#define TAIL_BYTES 48     /* enough for " (and 18446744073709551615 more like this)" */
+#define LIMIT_US   10000000 /* one line per cause in this time */
+#define TAIL_BYTES 48	    /* enough for " (and 18446744073709551615 more like this)" */
 
 static const struct {
 	const char *name;

@@ -36,10 +36,10 @@ void log_open(enum log_level level, enum log_target target);
  */
 __attribute__((format(printf, 2, 3))) void log_line(enum log_level level, const char *format, ...);
 
-#define log_error(...) log_line(LOG_LEVEL_ERROR, __VA_ARGS__)
+#define log_error(...)	 log_line(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warning(...) log_line(LOG_LEVEL_WARNING, __VA_ARGS__)
-#define log_info(...) log_line(LOG_LEVEL_INFO, __VA_ARGS__)
-#define log_debug(...) log_line(LOG_LEVEL_DEBUG, __VA_ARGS__)
+#define log_info(...)	 log_line(LOG_LEVEL_INFO, __VA_ARGS__)
+#define log_debug(...)	 log_line(LOG_LEVEL_DEBUG, __VA_ARGS__)
 
 /* One cause of repeated lines; a static zeroed one per place. Threads: any. */
 struct log_limit {
@@ -51,8 +51,9 @@ struct log_limit {
  * As log_line(), at most one line every 10 s per @p limit; the next line that is written ends with
  * "(and N more like this)". Lines of a level that is not written do not count.
  */
-__attribute__((format(printf, 3, 4))) void
-log_limited(struct log_limit *limit, enum log_level level, const char *format, ...);
+__attribute__((format(printf, 3, 4))) void log_limited(struct log_limit *limit,
+						       enum log_level level, const char *format,
+						       ...);
 
 /**
  * Turn the control characters of a string (C0, DEL, and C1 in UTF-8) into '?', so that no line can

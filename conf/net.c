@@ -7,8 +7,8 @@
 
 #include "conf/conf.h"
 
-#define MAPPED_BYTES 12 /* ::ffff: in front of an IPv4 address */
-#define MAPPED_BITS (MAPPED_BYTES * 8)
+#define MAPPED_BYTES   12 /* ::ffff: in front of an IPv4 address */
+#define MAPPED_BITS    (MAPPED_BYTES * 8)
 #define NET_TEXT_BYTES (INET6_ADDRSTRLEN + 4) /* with "/128" */
 
 static const uint8_t mapped_head[MAPPED_BYTES] = { [10] = 0xff, [11] = 0xff };

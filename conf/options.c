@@ -8,10 +8,10 @@
 #define MIB (UINT64_C(1) << 20)
 #define TIB (UINT64_C(1) << 40)
 
-#define IN_CONF(field) .offset = offsetof(struct conf, field)
-#define IN_LISTENER(field) .offset = offsetof(struct conf_listener, field)
-#define ENTRIES(least, most) .count_min = (least), .count_max = (most)
-#define COUNTED_IN(field) .count_offset = offsetof(struct conf_listener, field)
+#define IN_CONF(field)	       .offset = offsetof(struct conf, field)
+#define IN_LISTENER(field)     .offset = offsetof(struct conf_listener, field)
+#define ENTRIES(least, most)   .count_min = (least), .count_max = (most)
+#define COUNTED_IN(field)      .count_offset = offsetof(struct conf_listener, field)
 #define RANGE(least, most, of) .min = (least), .max = (most), .unit = (of)
 
 #define NETS_AT_HOME "127.0.0.0/8 10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 ::1 fc00::/7"

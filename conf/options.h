@@ -11,16 +11,16 @@
 #include <stdint.h>
 
 enum conf_type {
-	CONF_STRING,     /* min and max are octets */
+	CONF_STRING,	 /* min and max are octets */
 	CONF_IDENTIFIER, /* a name in the database */
-	CONF_HEADER,     /* the name of a SIP header */
-	CONF_WORD,       /* one of `words`, held as an enum that counts them from 0 */
-	CONF_NUMBER,     /* unsigned */
-	CONF_TIME,       /* unsigned, in `unit`; may be written with ms, s, m or h */
-	CONF_SIZE,       /* uint64_t, bytes; may be written with K, M, G or T */
-	CONF_UDP,        /* struct conf_endpoint from udp:ADDRESS:PORT */
-	CONF_ADDRESS,    /* struct conf_endpoint from ADDRESS:PORT */
-	CONF_NET,        /* struct conf_net */
+	CONF_HEADER,	 /* the name of a SIP header */
+	CONF_WORD,	 /* one of `words`, held as an enum that counts them from 0 */
+	CONF_NUMBER,	 /* unsigned */
+	CONF_TIME,	 /* unsigned, in `unit`; may be written with ms, s, m or h */
+	CONF_SIZE,	 /* uint64_t, bytes; may be written with K, M, G or T */
+	CONF_UDP,	 /* struct conf_endpoint from udp:ADDRESS:PORT */
+	CONF_ADDRESS,	 /* struct conf_endpoint from ADDRESS:PORT */
+	CONF_NET,	 /* struct conf_net */
 };
 
 enum conf_when {
@@ -32,13 +32,13 @@ struct conf_option {
 	const char *key; /* "storage.spool.max"; "legs[]" is a list; "hep[].name" is per listener */
 	enum conf_type type;
 	enum conf_when when;
-	bool is_secret;    /* never shown */
+	bool is_secret;	   /* never shown */
 	const char *unit;  /* of the number: "", "s", "ms", "bytes", "octets" */
 	uint64_t min, max; /* of the number, or octets of the string; of each entry of a list */
 	const char *words; /* of a CONF_WORD, "a|b|c" */
 	const char *value; /* the default as in the file; one space between entries of a list */
 	const char *help;  /* one sentence without its period */
-	size_t offset;     /* in struct conf, or in struct conf_listener */
+	size_t offset;	   /* in struct conf, or in struct conf_listener */
 
 	/* Of a list: how many entries, and where their count is if not in a struct conf_strings. */
 	size_t count_min, count_max;

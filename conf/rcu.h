@@ -1,7 +1,8 @@
 /**
  * @file
- * The one place that includes liburcu (flavour urcu-memb), and what ThreadSanitizer has to be told about it: before 0.15
- * it cannot see inside the library, so publishing, looking up and the grace period are annotated here.
+ * The one place that includes liburcu (flavour urcu-memb), and what ThreadSanitizer has to be told
+ * about it: before 0.15 it cannot see inside the library, so publishing, looking up and the grace
+ * period are annotated here.
  *
  * Threads: those that server.c starts are registered; nobody else enters a read-side section.
  */
@@ -55,19 +56,20 @@ static inline void rcu_read_end(void)
 #define RCU_ASSERT_READING() assert(urcu_memb_read_ongoing())
 
 /* The pointer as it is now; inside a read-side section. */
-#define rcu_get(pointer)                                        \
-	__extension__({                                         \
+#define rcu_get(pointer)                                             \
+	__extension__({                                              \
 		__typeof__(pointer) got_ = rcu_dereference(pointer); \
-		rcu_tell_acquire(got_);                         \
-		got_;                                           \
+		rcu_tell_acquire(got_);                              \
+		got_;                                                \
 	})
 
-/* Publish a new value and return the old one, which readers may still use until a grace period has passed. */
-#define rcu_swap(pointer, fresh)                                \
-	__extension__({                                         \
-		__typeof__(pointer) fresh_ = (fresh);           \
-		rcu_tell_release(fresh_);                       \
-		rcu_xchg_pointer(&(pointer), fresh_);           \
+/* Publish a new value and return the old one, which readers may still use until a grace period has
+ * passed. */
+#define rcu_swap(pointer, fresh)                      \
+	__extension__({                               \
+		__typeof__(pointer) fresh_ = (fresh); \
+		rcu_tell_release(fresh_);             \
+		rcu_xchg_pointer(&(pointer), fresh_); \
 	})
 
 /* Call @p free_it after a grace period, on the thread ht-rcu; it only frees. */

@@ -1,7 +1,8 @@
 /**
  * @file
- * A bounded ring of pointers between one thread that puts and one that takes (C11 atomics, no lock, no wait).
- * Memory: the slots are the ring's, what they point to is not; a pointer that was put belongs to the taker.
+ * A bounded ring of pointers between one thread that puts and one that takes (C11 atomics, no lock,
+ * no wait). Memory: the slots are the ring's, what they point to is not; a pointer that was put
+ * belongs to the taker.
  */
 #pragma once
 #include <errno.h>
@@ -14,7 +15,7 @@
 
 struct ring {
 	void **slots;
-	size_t mask;                                     /* slots - 1, slots a power of two */
+	size_t mask;					  /* slots - 1, slots a power of two */
 	_Atomic size_t tail __attribute__((aligned(64))); /* written by the putting thread */
 	_Atomic size_t head __attribute__((aligned(64))); /* written by the taking thread */
 };

@@ -13,7 +13,7 @@
 #include "conf/err.h"
 
 #define TREE_MAX_BYTES (1U << 20) /* of the file */
-#define TREE_MAX_DEPTH 16         /* lists and sections inside each other */
+#define TREE_MAX_DEPTH 16	  /* lists and sections inside each other */
 #define TREE_MAX_NODES 20000
 
 enum tree_kind {

@@ -9,10 +9,10 @@
 #include "conf/conf.h"
 #include "conf/net.h"
 
-#define DIGITS "0123456789"
-#define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+#define DIGITS		 "0123456789"
+#define LETTERS		 "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 #define IDENTIFIER_CHARS LETTERS DIGITS "_$"
-#define TOKEN_CHARS LETTERS DIGITS "-.!%*_+`'~" /* RFC 3261 section 25.1 */
+#define TOKEN_CHARS	 LETTERS DIGITS "-.!%*_+`'~" /* RFC 3261 section 25.1 */
 
 _Static_assert(sizeof(enum conf_compat) == sizeof(unsigned), "enums are written as unsigned");
 
@@ -401,7 +401,7 @@ static void nothing_fini(const struct conf_option *o, void *at)
 	(void)at;
 }
 
-#define STRING_OPS string_print, string_is_equal, string_fini
+#define STRING_OPS   string_print, string_is_equal, string_fini
 #define UNSIGNED_OPS number_is_equal, nothing_fini
 #define ENDPOINT_OPS endpoint_put, endpoint_cmp, nothing_fini
 

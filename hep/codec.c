@@ -1,4 +1,5 @@
-/* HEP3: a six-octet head, then chunks of vendor, type, length, value. One row per generic chunk says what becomes of it. */
+/* HEP3: a six-octet head, then chunks of vendor, type, length, value. One row per generic chunk
+ * says what becomes of it. */
 #include "hep/codec.h"
 
 #include "hep/msg.h"
@@ -29,10 +30,11 @@ enum chunk_type {
 static const uint8_t value_bytes[CHUNK_KNOWN_END] = {
 	[CHUNK_FAMILY] = 1,   [CHUNK_PROTO] = 1,    [CHUNK_SRC_IP4] = 4,  [CHUNK_DST_IP4] = 4,
 	[CHUNK_SRC_IP6] = 16, [CHUNK_DST_IP6] = 16, [CHUNK_SRC_PORT] = 2, [CHUNK_DST_PORT] = 2,
-	[CHUNK_TIME_S] = 4,   [CHUNK_TIME_US] = 4,  [CHUNK_TYPE] = 1,     [CHUNK_CAPTURE_ID] = 4,
+	[CHUNK_TIME_S] = 4,   [CHUNK_TIME_US] = 4,  [CHUNK_TYPE] = 1,	  [CHUNK_CAPTURE_ID] = 4,
 };
 
-/* What is gathered while walking; turned into the message when all chunks are seen, since they come in any order. */
+/* What is gathered while walking; turned into the message when all chunks are seen, since they come
+ * in any order. */
 struct walk {
 	struct msg *m;
 	uint32_t time_s, time_us;
@@ -162,7 +164,9 @@ ssize_t hep_decode(const uint8_t *buf, size_t len, struct msg *out)
 	if (total > len)
 		return HT_ESHORT;
 
-	*out = (struct msg){ .arrival_us = arrival_us, .type = HEP_TYPE_SIP, .ip_proto = PROTO_UDP };
+	*out = (struct msg){ .arrival_us = arrival_us,
+			     .type = HEP_TYPE_SIP,
+			     .ip_proto = PROTO_UDP };
 	c = cursor_over(buf + HEP3_HEAD_BYTES, total - HEP3_HEAD_BYTES);
 	while (cursor_left(&c) > 0) {
 		err = chunk_read(&w, &c);

@@ -2,10 +2,11 @@
  * @file
  * The bounded reader through which every byte from outside is read.
  *
- * Invariant: pos <= end, always. A read that would pass the end moves nothing, returns 0 (or an empty view) and
- * sets `failed`, which stays set: read several fields, test once.
+ * Invariant: pos <= end, always. A read that would pass the end moves nothing, returns 0 (or an
+ * empty view) and sets `failed`, which stays set: read several fields, test once.
  *
- * Threads: a cursor belongs to the caller; no state behind it. Memory: borrows the bytes, frees nothing.
+ * Threads: a cursor belongs to the caller; no state behind it. Memory: borrows the bytes, frees
+ * nothing.
  */
 #pragma once
 #include <stdbool.h>
@@ -22,7 +23,7 @@ struct view {
 struct cursor {
 	const uint8_t *pos; /* next byte; pos <= end */
 	const uint8_t *end; /* one past the last byte */
-	bool failed;        /* a read went past the end */
+	bool failed;	    /* a read went past the end */
 };
 
 static inline struct cursor cursor_over(const void *bytes, size_t len)
@@ -74,7 +75,8 @@ static inline uint32_t cursor_u32_be(struct cursor *c)
 {
 	const uint8_t *at = cursor_take(c, 4);
 
-	return at ? (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3] : 0;
+	return at ? (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3]
+		  : 0;
 }
 
 static inline struct view cursor_view(struct cursor *c, size_t n)
@@ -105,7 +107,8 @@ static inline bool cursor_skip_byte(struct cursor *c, uint8_t byte)
 	return true;
 }
 
-/* Bytes up to @p stop, which is stepped over but not part of the view; without one, all that is left. */
+/* Bytes up to @p stop, which is stepped over but not part of the view; without one, all that is
+ * left. */
 static inline struct view cursor_until(struct cursor *c, uint8_t stop)
 {
 	size_t left = cursor_left(c);

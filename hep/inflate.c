@@ -1,4 +1,5 @@
-/* zlib behind inflate.h. Its window is allocated by the first stream that is cut short, then kept by inflateReset2(). */
+/* zlib behind inflate.h. Its window is allocated by the first stream that is cut short, then kept
+ * by inflateReset2(). */
 #include "hep/inflate.h"
 
 #include <errno.h>
@@ -6,7 +7,7 @@
 #include <zlib.h>
 
 #define ZLIB_OR_GZIP (15 + 32) /* windowBits: largest window, header recognised */
-#define RAW_DEFLATE (-15)
+#define RAW_DEFLATE  (-15)
 
 struct inflater {
 	z_stream z;

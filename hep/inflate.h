@@ -1,7 +1,8 @@
 /**
  * @file
- * The compressed payload chunk (0x0010) of HEP3: zlib, gzip or raw deflate, to at most 65,535 octets.
- * Threads: one inflater per thread. Memory: all of it is taken by inflater_new(); a message allocates nothing.
+ * The compressed payload chunk (0x0010) of HEP3: zlib, gzip or raw deflate, to at most 65,535
+ * octets. Threads: one inflater per thread. Memory: all of it is taken by inflater_new(); a message
+ * allocates nothing.
  */
 #pragma once
 #include "conf/err.h"
@@ -19,6 +20,7 @@ void inflater_free(struct inflater *i);
  * Inflate one payload.
  *
  * @param out  On success the octets, in the inflater's own buffer until the next call.
- * @return HT_OK, or HT_EINFLATE: no known format, damaged, not ending, or more than INFLATE_MAX_BYTES.
+ * @return HT_OK, or HT_EINFLATE: no known format, damaged, not ending, or more than
+ * INFLATE_MAX_BYTES.
  */
 HT_MUST_CHECK int inflater_run(struct inflater *i, struct view in, struct view *out);

@@ -17,11 +17,13 @@
 #include "conf/log.h"
 
 #define DATAGRAM_BYTES 65536
-#define DATAGRAM_STRIDE (DATAGRAM_BYTES + 17 * 64) /* so that the fronts of all buffers do not share cache sets */
-#define BATCHES_PER_TURN 16   /* then timers get their turn */
-#define NAP_MOST_US 2000
-#define NAP_RATE_US 2         /* half of the buffer has to last at a datagram each so many microseconds */
-#define DATAGRAM_CHARGE 2304  /* octets of receive buffer that a datagram of 700 to 1400 octets is charged */
+#define DATAGRAM_STRIDE \
+	(DATAGRAM_BYTES + 17 * 64) /* so that the fronts of all buffers do not share cache sets */
+#define BATCHES_PER_TURN 16	   /* then timers get their turn */
+#define NAP_MOST_US	 2000
+#define NAP_RATE_US	 2 /* half of the buffer has to last at a datagram each so many microseconds */
+#define DATAGRAM_CHARGE \
+	2304 /* octets of receive buffer that a datagram of 700 to 1400 octets is charged */
 #define LAST_READ_US 1000000
 
 struct udp_socket {
@@ -59,29 +61,35 @@ static size_t buffer_size(int fd)
 	int size = 0;
 	socklen_t len = sizeof(size);
 
-	return getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, &len) < 0 || size < 0 ? 0 : (size_t)size;
+	return getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, &len) < 0 || size < 0 ? 0
+										  : (size_t)size;
 }
 
-/* SO_RCVBUF never fails: it is silently cut at rmem_max and doubled. SO_RCVBUFFORCE is not cut but needs CAP_NET_ADMIN. */
+/* SO_RCVBUF never fails: it is silently cut at rmem_max and doubled. SO_RCVBUFFORCE is not cut but
+ * needs CAP_NET_ADMIN. */
 static size_t buffer_ask(int fd, size_t want)
 {
 	int half = (int)(want / 2);
 
-	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &half, sizeof(half)) == 0 && buffer_size(fd) < want)
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &half, sizeof(half)) == 0 &&
+	    buffer_size(fd) < want)
 		(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &half, sizeof(half));
 	return buffer_size(fd);
 }
 
-int listener_open_udp(const struct sockaddr *addr, socklen_t addr_len, size_t want_buffer, size_t *got_buffer)
+int listener_open_udp(const struct sockaddr *addr, socklen_t addr_len, size_t want_buffer,
+		      size_t *got_buffer)
 {
 	int fd = socket(addr->sa_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	int on = 1, err;
 
 	if (fd < 0)
 		return -errno;
-	if (addr->sa_family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) < 0)
+	if (addr->sa_family == AF_INET6 &&
+	    setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) < 0)
 		goto fail;
-	if (setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) < 0 || setsockopt(fd, SOL_SOCKET, SO_RXQ_OVFL, &on, sizeof(on)) < 0)
+	if (setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) < 0 ||
+	    setsockopt(fd, SOL_SOCKET, SO_RXQ_OVFL, &on, sizeof(on)) < 0)
 		goto fail;
 	*got_buffer = buffer_ask(fd, want_buffer);
 	if (bind(fd, addr, addr_len) < 0)
@@ -112,7 +120,8 @@ static void drops_poll(struct udp_socket *s)
 	uint32_t info[SK_MEMINFO_VARS];
 	socklen_t len = sizeof(info);
 
-	if (getsockopt(s->is.fd, SOL_SOCKET, SO_MEMINFO, info, &len) == 0 && len > SK_MEMINFO_DROPS * sizeof(info[0]))
+	if (getsockopt(s->is.fd, SOL_SOCKET, SO_MEMINFO, info, &len) == 0 &&
+	    len > SK_MEMINFO_DROPS * sizeof(info[0]))
 		drops_note(s, info[SK_MEMINFO_DROPS]);
 }
 
@@ -217,8 +226,9 @@ static void socket_shut(struct udp_socket *s)
 }
 
 /*
- * What lies in the sockets when the end is asked for was sent to us and is taken, but nobody can keep us here. The sockets are closed at
- * once, so that senders learn of it while others still store.
+ * What lies in the sockets when the end is asked for was sent to us and is taken, but nobody can
+ * keep us here. The sockets are closed at once, so that senders learn of it while others still
+ * store.
  */
 static void read_the_rest(struct listener *l)
 {
@@ -244,7 +254,9 @@ void listener_run(struct listener *l)
 	while (!atomic_load_explicit(&l->stop, memory_order_relaxed)) {
 		if (is_busy)
 			nanosleep(&nap, NULL);
-		event_base_loop(l->base, is_busy ? EVLOOP_ONCE | EVLOOP_NONBLOCK : EVLOOP_ONCE); /* once round, or a busy socket keeps us */
+		event_base_loop(l->base,
+				is_busy ? EVLOOP_ONCE | EVLOOP_NONBLOCK
+					: EVLOOP_ONCE); /* once round, or a busy socket keeps us */
 		is_busy = l->ops->tend(l->ctx, clock_mono_us());
 	}
 	read_the_rest(l);
@@ -292,7 +304,8 @@ static int events_add(struct listener *l)
 
 	l->wake = event_new(l->base, l->wake_fd, EV_READ | EV_PERSIST, woken, l);
 	l->each_second = event_new(l->base, -1, EV_PERSIST, second_passed, l);
-	if (!l->wake || !l->each_second || event_add(l->wake, NULL) < 0 || event_add(l->each_second, &second) < 0)
+	if (!l->wake || !l->each_second || event_add(l->wake, NULL) < 0 ||
+	    event_add(l->each_second, &second) < 0)
 		return -ENOMEM;
 	return HT_OK;
 }
@@ -300,7 +313,8 @@ static int events_add(struct listener *l)
 static void batch_init(struct listener *l)
 {
 	for (int i = 0; i < LISTENER_BATCH; i++) {
-		l->iov[i] = (struct iovec){ l->bytes + (size_t)i * DATAGRAM_STRIDE, DATAGRAM_BYTES };
+		l->iov[i] =
+			(struct iovec){ l->bytes + (size_t)i * DATAGRAM_STRIDE, DATAGRAM_BYTES };
 		l->head[i].msg_hdr.msg_iov = &l->iov[i];
 		l->head[i].msg_hdr.msg_iovlen = 1;
 		l->head[i].msg_hdr.msg_name = &l->from[i];
@@ -309,7 +323,8 @@ static void batch_init(struct listener *l)
 	batch_prepare(l, LISTENER_BATCH);
 }
 
-int listener_new(struct listener **out, const struct listener_socket *sockets, unsigned count, const struct listener_ops *ops, void *ctx)
+int listener_new(struct listener **out, const struct listener_socket *sockets, unsigned count,
+		 const struct listener_ops *ops, void *ctx)
 {
 	struct listener *l = calloc(1, sizeof(*l));
 	int err = -ENOMEM;

@@ -1,4 +1,5 @@
-/* SIP: start line, then a walk over the header lines; the few structured headers are taken apart when all are seen. */
+/* SIP: start line, then a walk over the header lines; the few structured headers are taken apart
+ * when all are seen. */
 #include "hep/sip.h"
 
 #include <errno.h>
@@ -33,7 +34,7 @@ struct header_name {
 };
 
 #define NAMES_PER_LENGTH 6
-#define NAME_LENGTHS 20
+#define NAME_LENGTHS	 20
 
 /* The headers that we store, by the length of their name. Compact forms: RFC 3261 section 7.3.3. */
 static const struct header_name header_names[NAME_LENGTHS][NAMES_PER_LENGTH] = {
@@ -48,7 +49,9 @@ static const struct header_name header_names[NAME_LENGTHS][NAMES_PER_LENGTH] = {
 	[4] = { { "from", HEADER_FROM }, { "cseq", HEADER_CSEQ } },
 	[5] = { { "x-oip", HEADER_X_OIP } },
 	[6] = { { "server", HEADER_SERVER }, { "reason", HEADER_REASON } },
-	[7] = { { "call-id", HEADER_CALL_ID }, { "contact", HEADER_CONTACT }, { "expires", HEADER_EXPIRES } },
+	[7] = { { "call-id", HEADER_CALL_ID },
+		{ "contact", HEADER_CONTACT },
+		{ "expires", HEADER_EXPIRES } },
 	[9] = { { "diversion", HEADER_DIVERSION } },
 	[10] = { { "user-agent", HEADER_USER_AGENT },
 		 { "x-rtp-stat", HEADER_RTP_STAT + 2 },
@@ -109,7 +112,7 @@ int sip_names_add(struct sip_names *names, const char *name)
 /* Classes of bytes, so that a scan asks one table once per byte. */
 enum {
 	BLANK = 1 << 0, /* SP, HTAB */
-	LINE = 1 << 1,  /* CR, LF */
+	LINE = 1 << 1,	/* CR, LF */
 	NUL = 1 << 2,
 	COLON = 1 << 3,
 	SEMICOLON = 1 << 4,
@@ -125,11 +128,13 @@ enum {
 };
 
 static const uint16_t byte_class[256] = {
-	[' '] = BLANK,	    ['\t'] = BLANK,	['\r'] = LINE,	   ['\n'] = LINE,	     ['\0'] = NUL,	    [':'] = COLON,
-	[';'] = SEMICOLON,  [','] = COMMA,	['>'] = GREATER,   ['?'] = QUESTION,	     ['='] = EQUALS,	    ['@'] = AT,
-	[']'] = BRACKET,    ['a' ... 'z'] = TOKEN, ['A' ... 'Z'] = TOKEN, ['0' ... '9'] = TOKEN, ['-'] = TOKEN, ['.'] = TOKEN,
-	['!'] = TOKEN,	    ['%'] = TOKEN,	['*'] = TOKEN,	   ['_'] = TOKEN,	     ['+'] = TOKEN,	    ['`'] = TOKEN,
-	['\''] = TOKEN,	    ['~'] = TOKEN,
+	[' '] = BLANK,	 ['\t'] = BLANK,	['\r'] = LINE,	       ['\n'] = LINE,
+	['\0'] = NUL,	 [':'] = COLON,		[';'] = SEMICOLON,     [','] = COMMA,
+	['>'] = GREATER, ['?'] = QUESTION,	['='] = EQUALS,	       ['@'] = AT,
+	[']'] = BRACKET, ['a' ... 'z'] = TOKEN, ['A' ... 'Z'] = TOKEN, ['0' ... '9'] = TOKEN,
+	['-'] = TOKEN,	 ['.'] = TOKEN,		['!'] = TOKEN,	       ['%'] = TOKEN,
+	['*'] = TOKEN,	 ['_'] = TOKEN,		['+'] = TOKEN,	       ['`'] = TOKEN,
+	['\''] = TOKEN,	 ['~'] = TOKEN,
 };
 
 static inline struct view trim_front(struct view v, unsigned cut)
@@ -207,7 +212,8 @@ static bool is_scheme(struct view v)
 	for (uint32_t i = 1; i < v.len; i++) {
 		uint8_t byte = ascii_lower(v.at[i]);
 
-		if ((uint8_t)(byte - 'a') >= 26 && (uint8_t)(byte - '0') >= 10 && byte != '+' && byte != '-' && byte != '.')
+		if ((uint8_t)(byte - 'a') >= 26 && (uint8_t)(byte - '0') >= 10 && byte != '+' &&
+		    byte != '-' && byte != '.')
 			return false;
 	}
 	return true;
@@ -227,12 +233,14 @@ static void hostport_split(struct view rest, struct view *host, uint32_t *port)
 	}
 	rest = trim_front(behind(rest, *host), LWS);
 	if (rest.len && rest.at[0] == ':')
-		*port = number_at_front(trim_front((struct view){ rest.at + 1, rest.len - 1 }, LWS));
+		*port = number_at_front(
+			trim_front((struct view){ rest.at + 1, rest.len - 1 }, LWS));
 	if (*port > UINT16_MAX)
 		*port = 0; /* no port has that number */
 }
 
-/* A scheme that is not SIP's keeps user and host empty, but for tel, whose number is the user (RFC 3966). */
+/* A scheme that is not SIP's keeps user and host empty, but for tel, whose number is the user (RFC
+ * 3966). */
 static void uri_split(struct view uri, struct view *user, struct view *host, uint32_t *port)
 {
 	struct view scheme = front_until(uri, COLON);
@@ -274,7 +282,8 @@ static bool address_split(struct view body, struct view *uri, struct view *param
 				return false;
 			i += quoted - 1;
 		} else if (byte == ':') {
-			colon_before = true; /* an unquoted name has none: this is a URI without brackets */
+			colon_before = true; /* an unquoted name has none: this is a URI without
+						brackets */
 		} else if (byte == '<' && !colon_before) {
 			rest = (struct view){ rest.at + 1, rest.len - 1 };
 			*uri = front_until(rest, GREATER);
@@ -338,7 +347,8 @@ static void contact_read(struct view body, struct sip_addr *out)
 		address_read(body, out);
 }
 
-/* Topmost Via: `SIP / 2.0 / UDP host:port ;branch=...`; its parameters begin at the first semicolon. */
+/* Topmost Via: `SIP / 2.0 / UDP host:port ;branch=...`; its parameters begin at the first
+ * semicolon. */
 static struct view via_branch(struct view body)
 {
 	return param_find(behind(body, front_until(body, SEMICOLON | COMMA)), "branch");
@@ -358,7 +368,8 @@ static struct view digest_user(struct view body)
 			i += quoted - 1;
 			continue;
 		}
-		if ((i && !(byte_class[body.at[i - 1]] & (LWS | COMMA))) || !view_is_nocase(rest, "username"))
+		if ((i && !(byte_class[body.at[i - 1]] & (LWS | COMMA))) ||
+		    !view_is_nocase(rest, "username"))
 			continue;
 		rest = trim_front((struct view){ rest.at + 8, body.len - i - 8 }, LWS);
 		if (rest.len == 0 || rest.at[0] != '=')
@@ -398,7 +409,8 @@ static void originator_read(struct view body, struct sip *out)
 /* "SIP/" and a digit, in any case. */
 static bool is_version(struct view v)
 {
-	return v.len >= 5 && view_is_nocase((struct view){ v.at, 4 }, "sip/") && (uint8_t)(v.at[4] - '0') < 10;
+	return v.len >= 5 && view_is_nocase((struct view){ v.at, 4 }, "sip/") &&
+	       (uint8_t)(v.at[4] - '0') < 10;
 }
 
 static int reply_line(struct view line, struct sip *out)
@@ -470,7 +482,8 @@ static bool header_next(struct cursor *c, struct view *name, struct view *body)
 	return true;
 }
 
-static void extra_keep(const struct sip_names *names, struct view name, struct view body, struct sip *out)
+static void extra_keep(const struct sip_names *names, struct view name, struct view body,
+		       struct sip *out)
 {
 	if (name.len == 0 || name.len > SIP_MAX_NAME || !(names->lengths & 1ULL << (name.len % 64)))
 		return;
@@ -495,7 +508,8 @@ static void headers_take_apart(const struct view h[HEADER_COUNT], struct sip *ou
 	address_read(h[HEADER_FROM], &out->from);
 	address_read(h[HEADER_TO], &out->to);
 	contact_read(h[HEADER_CONTACT], &out->contact);
-	address_read(first_of((struct view[]){ h[HEADER_PAI], h[HEADER_PPI], h[HEADER_RPID] }, 3), &identity);
+	address_read(first_of((struct view[]){ h[HEADER_PAI], h[HEADER_PPI], h[HEADER_RPID] }, 3),
+		     &identity);
 	out->pid_user = identity.user;
 	out->auth = first_of((struct view[]){ h[HEADER_PROXY_AUTH], h[HEADER_AUTH] }, 2);
 	out->auth_user = digest_user(out->auth);

@@ -1,7 +1,8 @@
 /**
  * @file
- * What we store of a SIP message: start line and header fields, as views into its bytes. One pass, no allocation.
- * Source: RFC 3261 sections 7, 20 and 25; compact forms 7.3.3; the leniency is that of RFC 4475 and of what Homer shows.
+ * What we store of a SIP message: start line and header fields, as views into its bytes. One pass,
+ * no allocation. Source: RFC 3261 sections 7, 20 and 25; compact forms 7.3.3; the leniency is that
+ * of RFC 4475 and of what Homer shows.
  */
 #pragma once
 #include <stdbool.h>
@@ -10,8 +11,8 @@
 #include "conf/err.h"
 #include "hep/cursor.h"
 
-#define SIP_MAX_NAME 64   /* octets of a header name that can be asked for */
-#define SIP_MAX_EXTRA 11  /* headers asked for by name: 8 legs and 3 custom fields */
+#define SIP_MAX_NAME  64 /* octets of a header name that can be asked for */
+#define SIP_MAX_EXTRA 11 /* headers asked for by name: 8 legs and 3 custom fields */
 
 /* A From, To or Contact. Empty views where it is absent or cannot be read. */
 struct sip_addr {
@@ -21,13 +22,14 @@ struct sip_addr {
 };
 
 /**
- * The message. A header that occurs several times counts as it first occurs. `body` of a header is what schema
- * calls BODY: leading white space and folded line starts skipped, to the end with its folded lines, trailing NUL, CR and LF removed.
+ * The message. A header that occurs several times counts as it first occurs. `body` of a header is
+ * what schema calls BODY: leading white space and folded line starts skipped, to the end with its
+ * folded lines, trailing NUL, CR and LF removed.
  */
 struct sip {
 	bool is_reply;
-	uint32_t status;          /* reply: its code; UINT32_MAX if it does not fit */
-	struct view method;       /* request: method; reply: the code as written */
+	uint32_t status;	  /* reply: its code; UINT32_MAX if it does not fit */
+	struct view method;	  /* request: method; reply: the code as written */
 	struct view reply_reason; /* reply: reason phrase */
 	struct view ruri, ruri_user, ruri_host;
 	struct sip_addr from, to, contact;
@@ -40,9 +42,9 @@ struct sip {
 	struct view rtp_stat;
 	struct view originator_ip;
 	uint32_t originator_port;
-	int32_t expires; /* s; -1: absent or no number */
+	int32_t expires;		  /* s; -1: absent or no number */
 	struct view extra[SIP_MAX_EXTRA]; /* in the order of struct sip_names */
-	uint32_t header_bytes;            /* start line to empty line, both included */
+	uint32_t header_bytes;		  /* start line to empty line, both included */
 };
 
 /* Names of further headers to look for. Filled once, then constant. */
@@ -56,19 +58,20 @@ struct sip_names {
 };
 
 /**
- * Add a header name. @return its index in sip.extra, or HT_EFULL (too many) or -EINVAL (empty or longer than SIP_MAX_NAME).
- * Threads: while nobody else uses @p names.
+ * Add a header name. @return its index in sip.extra, or HT_EFULL (too many) or -EINVAL (empty or
+ * longer than SIP_MAX_NAME). Threads: while nobody else uses @p names.
  */
 int sip_names_add(struct sip_names *names, const char *name);
 
 /**
  * Read a SIP message.
  *
- * @param text   The message with its body; CR and LF before the start line are skipped. Lines may end in a lone LF.
+ * @param text   The message with its body; CR and LF before the start line are skipped. Lines may
+ * end in a lone LF.
  * @param names  Further headers wanted, or NULL.
  * @param out    Filled on success; its views point into @p text.
  *
- * @return HT_OK, or HT_ENOTSIP if there is no SIP start line; a message with broken headers is still a message.
- * Threads: pure; any thread.
+ * @return HT_OK, or HT_ENOTSIP if there is no SIP start line; a message with broken headers is
+ * still a message. Threads: pure; any thread.
  */
 HT_MUST_CHECK int sip_parse(struct view text, const struct sip_names *names, struct sip *out);

@@ -20,17 +20,17 @@ struct admin {
 	const char *table_name;
 	struct db *db; /* ht-admin only, but for db_interrupt() under the lock */
 
-	pthread_mutex_t lock;   /* what follows */
-	pthread_cond_t asked;   /* a request is there, or stop */
+	pthread_mutex_t lock; /* what follows */
+	pthread_cond_t asked; /* a request is there, or stop */
 	pthread_cond_t answered;
 	bool stop;
 	bool wants_table;
-	uint32_t wants_until;   /* last day that needs a partition; 0: none */
-	uint64_t asked_count;   /* requests so far */
+	uint32_t wants_until; /* last day that needs a partition; 0: none */
+	uint64_t asked_count; /* requests so far */
 	uint64_t answered_count;
-	int result;             /* of the last answer */
+	int result; /* of the last answer */
 	struct table table;
-	bool is_refused;        /* said once in the log */
+	bool is_refused; /* said once in the log */
 };
 
 int admin_new(struct admin **out, const struct db_options *options, const char *table)
@@ -95,25 +95,30 @@ static void partition_see(void *ctx, unsigned columns, char **texts)
 static int partitions_add(struct admin *a, uint32_t first, uint32_t last)
 {
 	char sql[2048], name[16];
-	size_t used = (size_t)snprintf(sql, sizeof(sql), "ALTER TABLE `%s` ADD PARTITION (", a->table_name);
+	size_t used = (size_t)snprintf(sql, sizeof(sql), "ALTER TABLE `%s` ADD PARTITION (",
+				       a->table_name);
 	int64_t rows;
 
 	for (uint32_t day = first; day <= last && used < sizeof(sql) - 128; day++) {
 		schema_partition_name(name, day);
-		used += (size_t)snprintf(sql + used, sizeof(sql) - used, "%sPARTITION %s VALUES LESS THAN (%" PRIu64 ")",
-					 day == first ? "" : ", ", name, ((uint64_t)day + 1) * 86400);
+		used += (size_t)snprintf(sql + used, sizeof(sql) - used,
+					 "%sPARTITION %s VALUES LESS THAN (%" PRIu64 ")",
+					 day == first ? "" : ", ", name,
+					 ((uint64_t)day + 1) * 86400);
 	}
 	rows = db_run(a->db, "%s)", sql);
 	if (rows < 0 && (db_last_errno(a->db) == 1517 || db_last_errno(a->db) == 1493))
 		return HT_OK; /* another server that shares the table was faster */
 	if (rows < 0)
 		return (int)rows;
-	log_info("table %s: partitions made for %u day%s from %s on", a->table_name, last - first + 1, last == first ? "" : "s",
+	log_info("table %s: partitions made for %u day%s from %s on", a->table_name,
+		 last - first + 1, last == first ? "" : "s",
 		 (schema_partition_name(name, first), name));
 	return HT_OK;
 }
 
-/* Rows of days up to @p until get a place. A table without partitions, or with one for everything, has it already. */
+/* Rows of days up to @p until get a place. A table without partitions, or with one for everything,
+ * has it already. */
 static int partitions_ensure(struct admin *a, uint32_t until)
 {
 	struct partitions p = { 0 };
@@ -123,7 +128,8 @@ static int partitions_ensure(struct admin *a, uint32_t until)
 
 	snprintf(sql, sizeof(sql),
 		 "SELECT partition_description FROM information_schema.partitions "
-		 "WHERE table_schema = DATABASE() AND table_name = '%s' AND partition_name IS NOT NULL",
+		 "WHERE table_schema = DATABASE() AND table_name = '%s' AND partition_name IS NOT "
+		 "NULL",
 		 a->table_name);
 	rows = db_query(a->db, partition_see, &p, sql);
 	if (rows < 0)
@@ -133,7 +139,8 @@ static int partitions_ensure(struct admin *a, uint32_t until)
 	if (until > now + SCHEMA_DAYS_MOST)
 		return HT_EMISSING;
 	first = (uint32_t)(p.last_bound / 86400);
-	if (first + 1 < now) /* after a long rest the first new one also holds the days that were slept over */
+	if (first + 1 <
+	    now) /* after a long rest the first new one also holds the days that were slept over */
 		first = now - 1;
 	return partitions_add(a, first, until);
 }
@@ -142,7 +149,8 @@ static int partitions_ensure(struct admin *a, uint32_t until)
 
 static bool ledger_is_missing(struct db *db)
 {
-	return db_run(db, "DO (SELECT COUNT(*) FROM heptap_ledger, heptap_ids WHERE 0)") == HT_EMISSING;
+	return db_run(db, "DO (SELECT COUNT(*) FROM heptap_ledger, heptap_ids WHERE 0)") ==
+	       HT_EMISSING;
 }
 
 static int table_look(struct admin *a)

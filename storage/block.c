@@ -9,9 +9,11 @@
 #include "hep/msg.h"
 #include "hep/sip.h"
 
-#define ROW_FIXED_BYTES \
-	(sizeof(struct row_head) + ROW_NUMBER_COUNT * sizeof(int64_t) + ROW_TEXT_COUNT * sizeof(struct row_ref))
-#define TEXT_MAX_BYTES 16384 /* of a text that is not the message; HEP and SIP bound them all by one packet */
+#define ROW_FIXED_BYTES                                                 \
+	(sizeof(struct row_head) + ROW_NUMBER_COUNT * sizeof(int64_t) + \
+	 ROW_TEXT_COUNT * sizeof(struct row_ref))
+#define TEXT_MAX_BYTES \
+	16384 /* of a text that is not the message; HEP and SIP bound them all by one packet */
 #define HASHED_FROM (offsetof(struct block_head, hash) + sizeof(uint64_t))
 
 _Static_assert(sizeof(struct block_head) % 8 == 0, "rows behind the head are 8-aligned");
@@ -55,7 +57,8 @@ bool block_is_full(const struct block *b)
 	return b->rows >= b->max_rows || b->used >= BLOCK_FULL_BYTES;
 }
 
-/* Where the bytes of a row go. The message is first, so that texts which are part of it can point there. */
+/* Where the bytes of a row go. The message is first, so that texts which are part of it can point
+ * there. */
 struct row_fill {
 	uint8_t *row;
 	uint32_t used; /* from the row's start */
@@ -67,7 +70,8 @@ struct row_fill {
 static inline void row_fill_text(struct row_fill *f, enum row_text t, struct view v)
 {
 	if (v.len > 0 && view_inside(v, f->msg)) {
-		f->refs[t] = (struct row_ref){ f->msg_offset + (uint32_t)(v.at - f->msg.at), v.len };
+		f->refs[t] =
+			(struct row_ref){ f->msg_offset + (uint32_t)(v.at - f->msg.at), v.len };
 		return;
 	}
 	if (v.len > TEXT_MAX_BYTES)
@@ -80,11 +84,14 @@ static inline void row_fill_text(struct row_fill *f, enum row_text t, struct vie
 
 int block_add(struct block *b, const struct msg *m, const struct sip *s, const struct row_extras *w)
 {
-	struct row_fill f = { .row = b->bytes + b->used, .used = ROW_FIXED_BYTES, .msg = m->payload };
+	struct row_fill f = { .row = b->bytes + b->used,
+			      .used = ROW_FIXED_BYTES,
+			      .msg = m->payload };
 	struct row_head *head = (struct row_head *)(void *)f.row;
 	int64_t *numbers = (int64_t *)(void *)(head + 1);
 
-	/* The texts outside of the message: addresses, node, correlation id; bounded so that no sum passes the end. */
+	/* The texts outside of the message: addresses, node, correlation id; bounded so that no sum
+	 * passes the end. */
 	if (m->payload.len > BLOCK_MAX_ROW_BYTES - ROW_FIXED_BYTES - 8 * TEXT_MAX_BYTES)
 		return HT_EFULL;
 	f.refs = (struct row_ref *)(void *)(numbers + ROW_NUMBER_COUNT);
@@ -124,7 +131,8 @@ uint32_t block_seal(struct block *b)
 				  .directory = b->used,
 				  .numbers = ROW_NUMBER_COUNT,
 				  .texts = ROW_TEXT_COUNT };
-	if (h->bytes % 8) /* one more directory entry's room, zero, so that blocks are 8-aligned in a segment */
+	if (h->bytes % 8) /* one more directory entry's room, zero, so that blocks are 8-aligned in
+			     a segment */
 		memset(b->bytes + h->bytes, 0, 4);
 	h->bytes = (h->bytes + 7) & ~7U;
 	if (b->rows) {
@@ -141,7 +149,8 @@ static uint64_t block_hash(const uint8_t *bytes, uint32_t len)
 	return XXH3_64bits_withSeed(bytes + HASHED_FROM, len - HASHED_FROM, BLOCK_VERSION);
 }
 
-void block_stamp(struct block *b, uint32_t node_id, uint64_t stream, uint64_t seq, uint64_t rows_before)
+void block_stamp(struct block *b, uint32_t node_id, uint64_t stream, uint64_t seq,
+		 uint64_t rows_before)
 {
 	struct block_head *h = (struct block_head *)(void *)b->bytes;
 
@@ -159,10 +168,11 @@ int64_t block_head_check(const void *bytes, size_t len)
 	if (len < sizeof(h))
 		return HT_ETORN;
 	memcpy(&h, bytes, sizeof(h));
-	if (h.magic != BLOCK_MAGIC || h.version != BLOCK_VERSION || h.bytes % 8 || h.bytes > BLOCK_MAX_BYTES)
+	if (h.magic != BLOCK_MAGIC || h.version != BLOCK_VERSION || h.bytes % 8 ||
+	    h.bytes > BLOCK_MAX_BYTES)
 		return HT_EBADBLOCK;
-	if (h.rows > BLOCK_MAX_ROWS || h.directory < sizeof(h) || h.directory % 8 || h.directory > h.bytes ||
-	    ((h.rows * 4 + 7) & ~7U) != h.bytes - h.directory)
+	if (h.rows > BLOCK_MAX_ROWS || h.directory < sizeof(h) || h.directory % 8 ||
+	    h.directory > h.bytes || ((h.rows * 4 + 7) & ~7U) != h.bytes - h.directory)
 		return HT_EBADBLOCK;
 	if (h.numbers == 0 || h.numbers > 255 || h.texts == 0 || h.texts > 255)
 		return HT_EBADBLOCK;
@@ -173,18 +183,22 @@ int64_t block_head_check(const void *bytes, size_t len)
 
 static bool row_is_inside(const struct block_head *h, const uint8_t *bytes, uint32_t offset)
 {
-	size_t fixed = sizeof(struct row_head) + h->numbers * sizeof(int64_t) + h->texts * sizeof(struct row_ref);
+	size_t fixed = sizeof(struct row_head) + h->numbers * sizeof(int64_t) +
+		       h->texts * sizeof(struct row_ref);
 	struct row_head r;
 	struct row_ref ref;
 
-	if (offset < sizeof(*h) || offset % 8 || offset > h->directory || h->directory - offset < fixed)
+	if (offset < sizeof(*h) || offset % 8 || offset > h->directory ||
+	    h->directory - offset < fixed)
 		return false;
 	memcpy(&r, bytes + offset, sizeof(r));
-	if (r.bytes % 8 || r.bytes < fixed || r.bytes > h->directory - offset || r.table == 0 || r.table >= ROW_TABLE_END)
+	if (r.bytes % 8 || r.bytes < fixed || r.bytes > h->directory - offset || r.table == 0 ||
+	    r.table >= ROW_TABLE_END)
 		return false;
 	for (unsigned t = 0; t < h->texts; t++) {
 		memcpy(&ref, bytes + offset + fixed - (h->texts - t) * sizeof(ref), sizeof(ref));
-		if (ref.len && (ref.offset < fixed || ref.offset > r.bytes || ref.len > r.bytes - ref.offset))
+		if (ref.len &&
+		    (ref.offset < fixed || ref.offset > r.bytes || ref.len > r.bytes - ref.offset))
 			return false;
 	}
 	return true;

@@ -1,12 +1,15 @@
 /**
  * @file
- * A block: rows on their way from a receive thread to the database, and byte for byte what the spool holds.
+ * A block: rows on their way from a receive thread to the database, and byte for byte what the
+ * spool holds.
  *
- *     head (struct block_head) | rows, each 8-aligned | directory: u32 offset of each row from the block's start
+ *     head (struct block_head) | rows, each 8-aligned | directory: u32 offset of each row from the
+ * block's start
  *
- * A row: struct row_head | numbers, 8 octets each | per text: u32 offset from the row's start, u32 length | bytes.
- * Texts that are part of the message point into it instead of being written again. All native byte order: a spool is read
- * on the kind of machine that wrote it. Nothing in a block is a pointer, and a reader believes none of it before block_check().
+ * A row: struct row_head | numbers, 8 octets each | per text: u32 offset from the row's start, u32
+ * length | bytes. Texts that are part of the message point into it instead of being written again.
+ * All native byte order: a spool is read on the kind of machine that wrote it. Nothing in a block
+ * is a pointer, and a reader believes none of it before block_check().
  *
  * Threads: a block has one owner at a time; the rings hand it over.
  */
@@ -22,25 +25,25 @@
 struct msg;
 struct sip;
 
-#define BLOCK_MAGIC 0x4b4c425054504548ULL /* "HEPTPBLK" */
-#define BLOCK_VERSION 1
-#define BLOCK_FULL_BYTES (1U << 20)     /* sealed once it holds this much */
+#define BLOCK_MAGIC	    0x4b4c425054504548ULL /* "HEPTPBLK" */
+#define BLOCK_VERSION	    1
+#define BLOCK_FULL_BYTES    (1U << 20)	 /* sealed once it holds this much */
 #define BLOCK_MAX_ROW_BYTES (256U << 10) /* a row is at most this: two HEP payloads and change */
-#define BLOCK_MAX_BYTES (BLOCK_FULL_BYTES + BLOCK_MAX_ROW_BYTES + 65536)
-#define BLOCK_MAX_ROWS 10000
+#define BLOCK_MAX_BYTES	    (BLOCK_FULL_BYTES + BLOCK_MAX_ROW_BYTES + 65536)
+#define BLOCK_MAX_ROWS	    10000
 
 struct block_head {
 	uint64_t magic;
 	uint32_t version;
-	uint32_t bytes;  /* of the whole block */
-	uint64_t hash;   /* XXH3 of everything behind this field, seeded with the version */
-	uint64_t stream; /* set by the spool, as are seq and rows_before */
-	uint64_t seq;    /* from 1, without gaps in a stream */
+	uint32_t bytes;	      /* of the whole block */
+	uint64_t hash;	      /* XXH3 of everything behind this field, seeded with the version */
+	uint64_t stream;      /* set by the spool, as are seq and rows_before */
+	uint64_t seq;	      /* from 1, without gaps in a stream */
 	uint64_t rows_before; /* rows of this stream in earlier blocks */
 	uint64_t first_arrival_us, last_arrival_us;
 	uint32_t node_id; /* whose ledger row this stream has */
 	uint32_t rows;
-	uint32_t directory; /* offset of the directory */
+	uint32_t directory;	 /* offset of the directory */
 	uint16_t numbers, texts; /* values a row holds */
 };
 
@@ -62,7 +65,7 @@ struct block {
 	uint8_t *bytes;
 	uint32_t used; /* head and rows so far */
 	uint32_t rows;
-	uint32_t max_rows; /* at most BLOCK_MAX_ROWS */
+	uint32_t max_rows;  /* at most BLOCK_MAX_ROWS */
 	uint64_t opened_us; /* when its first row came, monotonic */
 	uint32_t *directory;
 };
@@ -87,27 +90,33 @@ bool block_is_full(const struct block *b);
 /**
  * Add the row of a message.
  *
- * Texts other than the message are at most 16 KiB each (they come from one message, but may come twice).
- * @return HT_OK, or HT_EFULL if the row is larger than BLOCK_MAX_ROW_BYTES; then the block is as it was.
+ * Texts other than the message are at most 16 KiB each (they come from one message, but may come
+ * twice).
+ * @return HT_OK, or HT_EFULL if the row is larger than BLOCK_MAX_ROW_BYTES; then the block is as it
+ * was.
  */
-HT_MUST_CHECK int block_add(struct block *b, const struct msg *m, const struct sip *s, const struct row_extras *w);
+HT_MUST_CHECK int block_add(struct block *b, const struct msg *m, const struct sip *s,
+			    const struct row_extras *w);
 
 /** Close a block: its directory and head, without stream, seq and hash. @return its bytes. */
 uint32_t block_seal(struct block *b);
 
 /** Give a sealed block its place in a stream, and its hash. */
-void block_stamp(struct block *b, uint32_t node_id, uint64_t stream, uint64_t seq, uint64_t rows_before);
+void block_stamp(struct block *b, uint32_t node_id, uint64_t stream, uint64_t seq,
+		 uint64_t rows_before);
 
 /**
  * Is the head of a block believable?
  *
  * @param len  Octets readable; may be fewer than the block has.
- * @return the block's length (> 0); HT_ETORN if @p len is less than a head; HT_EBADBLOCK if it is no head that was ever written.
+ * @return the block's length (> 0); HT_ETORN if @p len is less than a head; HT_EBADBLOCK if it is
+ * no head that was ever written.
  */
 HT_MUST_CHECK int64_t block_head_check(const void *bytes, size_t len);
 
 /**
- * Is a block whole: head, hash, directory, every row and every text inside of it? After HT_OK the readers below need no tests.
+ * Is a block whole: head, hash, directory, every row and every text inside of it? After HT_OK the
+ * readers below need no tests.
  * @return HT_OK, HT_ETORN (shorter than it says), HT_EBADBLOCK.
  */
 HT_MUST_CHECK int block_check(const void *bytes, size_t len);
@@ -129,16 +138,20 @@ static inline const struct row_head *block_row(const void *bytes, uint32_t i)
 }
 
 /* A number of a row; blocks of an older format may not have it: then @p absent. */
-static inline int64_t row_number(const struct block_head *h, const struct row_head *r, enum row_number n, int64_t absent)
+static inline int64_t row_number(const struct block_head *h, const struct row_head *r,
+				 enum row_number n, int64_t absent)
 {
 	const int64_t *numbers = (const int64_t *)(const void *)(r + 1);
 
 	return (unsigned)n < h->numbers ? numbers[n] : absent;
 }
 
-static inline struct view row_text(const struct block_head *h, const struct row_head *r, enum row_text t)
+static inline struct view row_text(const struct block_head *h, const struct row_head *r,
+				   enum row_text t)
 {
-	const struct row_ref *refs = (const struct row_ref *)(const void *)((const int64_t *)(const void *)(r + 1) + h->numbers);
+	const struct row_ref *refs =
+		(const struct row_ref *)(const void *)((const int64_t *)(const void *)(r + 1) +
+						       h->numbers);
 
 	if ((unsigned)t >= h->texts || refs[t].len == 0)
 		return (struct view){ NULL, 0 };

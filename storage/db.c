@@ -10,10 +10,10 @@
 #include <sys/socket.h>
 #include <time.h>
 
-#define CONNECT_S 10
-#define READ_S 30
-#define WRITE_S 30
-#define STATEMENT_MAX 8192         /* octets of a statement made by db_run() */
+#define CONNECT_S	10
+#define READ_S		30
+#define WRITE_S		30
+#define STATEMENT_MAX	8192	   /* octets of a statement made by db_run() */
 #define MULTI_ROW_BYTES (1U << 20) /* a multi-row INSERT is sent when it is this long */
 
 struct db {
@@ -53,8 +53,9 @@ static bool is_one_of(unsigned code, const unsigned *codes)
 }
 
 /*
- * What to do about an error number of the server (mariadb.com/kb: MariaDB error codes) or the client library (2000 to 2999):
- * the transaction again; connect again; make a table or partition; read the columns again; wait for a person; the row.
+ * What to do about an error number of the server (mariadb.com/kb: MariaDB error codes) or the
+ * client library (2000 to 2999): the transaction again; connect again; make a table or partition;
+ * read the columns again; wait for a person; the row.
  */
 static int error_class(unsigned code)
 {
@@ -91,15 +92,18 @@ const char *db_last_error(const struct db *db)
 /* ---- connection ---- */
 
 /*
- * A session of ours that lost its client without the server's knowledge holds its locks for wait_timeout at most, which is
- * hours by default; every thread that keeps a connection says something more often than that.
+ * A session of ours that lost its client without the server's knowledge holds its locks for
+ * wait_timeout at most, which is hours by default; every thread that keeps a connection says
+ * something more often than that.
  */
 static int session_begin(struct db *db, bool autocommit)
 {
 	if (mysql_set_character_set(db->my, "utf8mb4"))
 		return error_class(mysql_errno(db->my));
-	if (mysql_query(db->my, "SET time_zone='+00:00', sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', "
-				"innodb_lock_wait_timeout=20, lock_wait_timeout=20, wait_timeout=30"))
+	if (mysql_query(
+		    db->my,
+		    "SET time_zone='+00:00', sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', "
+		    "innodb_lock_wait_timeout=20, lock_wait_timeout=20, wait_timeout=30"))
 		return error_class(mysql_errno(db->my));
 	if (mysql_autocommit(db->my, autocommit))
 		return error_class(mysql_errno(db->my));
@@ -135,7 +139,8 @@ int db_open(struct db **out, const struct db_options *o)
 		      ? session_begin(db, o->autocommit)
 		      : error_class(mysql_errno(db->my));
 	if (err == HT_OK)
-		err = (int)db_query(db, packet_size_read, &db->max_packet, "SELECT @@max_allowed_packet");
+		err = (int)db_query(db, packet_size_read, &db->max_packet,
+				    "SELECT @@max_allowed_packet");
 	if (err < 0) {
 		open_errno = mysql_errno(db->my);
 		snprintf(open_error, sizeof(open_error), "%s", mysql_error(db->my));
@@ -255,7 +260,8 @@ static void time_set(MYSQL_TIME *out, int64_t seconds)
 			     .time_type = MYSQL_TIMESTAMP_DATETIME };
 }
 
-/* The library asks for each row in turn; what the binds point to is copied before it asks for the next. */
+/* The library asks for each row in turn; what the binds point to is copied before it asks for the
+ * next. */
 static my_bool bulk_row(void *data, MYSQL_BIND *bind, unsigned row)
 {
 	struct db_insert *in = data;
@@ -268,7 +274,8 @@ static my_bool bulk_row(void *data, MYSQL_BIND *bind, unsigned row)
 			time_set(&in->time[i], v->number);
 		} else if (in->column[i].kind != DB_INTEGER) {
 			bind[i].buffer = (void *)(uintptr_t)(v->at ? v->at : "");
-			bind[i].buffer_length = v->len; /* with a row callback the library looks here, not at length */
+			bind[i].buffer_length = v->len; /* with a row callback the library looks
+							   here, not at length */
 		}
 	}
 	return 0;
@@ -344,15 +351,17 @@ static void sql_append_value(struct db_insert *in, enum db_kind kind, const stru
 		if (kind == DB_BINARY)
 			sql_append(in, "_binary", 7);
 		sql_append(in, "'", 1);
-		in->sql_len += mysql_real_escape_string(in->db->my, in->sql + in->sql_len, v->at ? v->at : "",
-							(unsigned long)v->len);
+		in->sql_len += mysql_real_escape_string(in->db->my, in->sql + in->sql_len,
+							v->at ? v->at : "", (unsigned long)v->len);
 		sql_append(in, "'", 1);
 	}
 }
 
 static int multi_row_send(struct db_insert *in)
 {
-	int err = mysql_real_query(in->db->my, in->sql, (unsigned long)in->sql_len) ? error_class(mysql_errno(in->db->my)) : HT_OK;
+	int err = mysql_real_query(in->db->my, in->sql, (unsigned long)in->sql_len)
+			  ? error_class(mysql_errno(in->db->my))
+			  : HT_OK;
 
 	in->sql_len = 0;
 	return err;
@@ -409,8 +418,10 @@ void db_insert_free(struct db_insert *in)
 	free(in);
 }
 
-/* "INSERT INTO `t` (`a`,`b`) VALUES ", and for bulk the marks behind it. Names were checked or read from the server. */
-static char *insert_text(const char *table, const struct db_column *columns, unsigned count, bool with_marks)
+/* "INSERT INTO `t` (`a`,`b`) VALUES ", and for bulk the marks behind it. Names were checked or read
+ * from the server. */
+static char *insert_text(const char *table, const struct db_column *columns, unsigned count,
+			 bool with_marks)
 {
 	size_t room = 64 + strlen(table) + count * (sizeof(columns->name) + 6), used;
 	char *sql = malloc(room);
@@ -419,7 +430,8 @@ static char *insert_text(const char *table, const struct db_column *columns, uns
 		return NULL;
 	used = (size_t)snprintf(sql, room, "INSERT INTO `%s` (", table);
 	for (unsigned i = 0; i < count; i++)
-		used += (size_t)snprintf(sql + used, room - used, "%s`%s`", i ? "," : "", columns[i].name);
+		used += (size_t)snprintf(sql + used, room - used, "%s`%s`", i ? "," : "",
+					 columns[i].name);
 	used += (size_t)snprintf(sql + used, room - used, ") VALUES ");
 	for (unsigned i = 0; with_marks && i < count; i++)
 		used += (size_t)snprintf(sql + used, room - used, "%s?", i ? "," : "(");
@@ -428,7 +440,8 @@ static char *insert_text(const char *table, const struct db_column *columns, uns
 	return sql;
 }
 
-int db_insert_prepare(struct db_insert **out, struct db *db, const char *table, const struct db_column *columns, unsigned count)
+int db_insert_prepare(struct db_insert **out, struct db *db, const char *table,
+		      const struct db_column *columns, unsigned count)
 {
 	struct db_insert *in = calloc(1, sizeof(*in));
 	int err = HT_OK;
@@ -457,5 +470,6 @@ int db_insert_prepare(struct db_insert **out, struct db *db, const char *table, 
 
 int db_insert_run(struct db_insert *in, size_t first, size_t count, db_row_fn *fn, void *ctx)
 {
-	return in->stmt ? bulk_run(in, first, count, fn, ctx) : multi_row_run(in, first, count, fn, ctx);
+	return in->stmt ? bulk_run(in, first, count, fn, ctx)
+			: multi_row_run(in, first, count, fn, ctx);
 }

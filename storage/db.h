@@ -1,7 +1,8 @@
 /**
  * @file
- * A connection to MariaDB or MySQL, and what its errors mean for us. The only file that includes mysql.h is db.c.
- * Threads: a struct db belongs to one thread; db_interrupt() may come from another.
+ * A connection to MariaDB or MySQL, and what its errors mean for us. The only file that includes
+ * mysql.h is db.c. Threads: a struct db belongs to one thread; db_interrupt() may come from
+ * another.
  */
 #pragma once
 #include <stdbool.h>
@@ -40,15 +41,18 @@ typedef void db_row_fn(void *ctx, size_t row, struct db_value *values);
 
 /**
  * Connect: time-outs 10 s to connect, 30 s to read and to write; session in UTC, utf8mb4, strict.
- * @return HT_OK and a connection for db_close(); HT_ECONN, HT_EDENIED or HT_EDB with the server's words in db_last_error(NULL).
+ * @return HT_OK and a connection for db_close(); HT_ECONN, HT_EDENIED or HT_EDB with the server's
+ * words in db_last_error(NULL).
  */
 HT_MUST_CHECK int db_open(struct db **out, const struct db_options *options);
 void db_close(struct db *db);
 
-/** Make a call that waits for the server in another thread fail. Threads: any, while the connection is open. */
+/** Make a call that waits for the server in another thread fail. Threads: any, while the connection
+ * is open. */
 void db_interrupt(struct db *db);
 
-/** Error number and words of the last failed call; of the thread's last db_open() for NULL. Never NULL. */
+/** Error number and words of the last failed call; of the thread's last db_open() for NULL. Never
+ * NULL. */
 unsigned db_last_errno(const struct db *db);
 const char *db_last_error(const struct db *db);
 
@@ -60,11 +64,14 @@ uint64_t db_max_packet(const struct db *db);
 
 /**
  * Run one statement that returns no rows.
- * @return rows changed (>= 0); HT_ECONN, HT_ERETRY, HT_EMISSING, HT_ECOLUMNS, HT_EDENIED, HT_EROW or HT_EDB (class of the error).
+ * @return rows changed (>= 0); HT_ECONN, HT_ERETRY, HT_EMISSING, HT_ECOLUMNS, HT_EDENIED, HT_EROW
+ * or HT_EDB (class of the error).
  */
-__attribute__((format(printf, 2, 3))) HT_MUST_CHECK int64_t db_run(struct db *db, const char *format, ...);
+__attribute__((format(printf, 2, 3))) HT_MUST_CHECK int64_t db_run(struct db *db,
+								   const char *format, ...);
 
-/** Run one statement and see its rows: texts, NULL for NULL. @return rows seen, or an error as db_run(). */
+/** Run one statement and see its rows: texts, NULL for NULL. @return rows seen, or an error as
+ * db_run(). */
 typedef void db_result_fn(void *ctx, unsigned columns, char **texts);
 HT_MUST_CHECK int64_t db_query(struct db *db, db_result_fn *fn, void *ctx, const char *sql);
 
@@ -74,7 +81,8 @@ void db_rollback(struct db *db);
 /** The value that LAST_INSERT_ID(x) set in the last statement. */
 uint64_t db_insert_id(const struct db *db);
 
-/** Double every quote and backslash of an identifier or text that goes into a statement. @return octets without NUL; out needs 2*len+1. */
+/** Double every quote and backslash of an identifier or text that goes into a statement. @return
+ * octets without NUL; out needs 2*len+1. */
 size_t db_escape(struct db *db, char *out, const char *text, size_t len);
 
 /**
@@ -82,12 +90,13 @@ size_t db_escape(struct db *db, char *out, const char *text, size_t len);
  * @param columns  Copied.
  * @return HT_OK and something for db_insert_free(), else an error as db_run().
  */
-HT_MUST_CHECK int db_insert_prepare(struct db_insert **out, struct db *db, const char *table, const struct db_column *columns,
-				    unsigned count);
+HT_MUST_CHECK int db_insert_prepare(struct db_insert **out, struct db *db, const char *table,
+				    const struct db_column *columns, unsigned count);
 void db_insert_free(struct db_insert *in);
 
 /**
  * Insert rows @p first to @p first + @p count - 1: one bulk statement, or multi-row INSERTs.
  * @return HT_OK or an error as db_run(); then the transaction has to be rolled back.
  */
-HT_MUST_CHECK int db_insert_run(struct db_insert *in, size_t first, size_t count, db_row_fn *fn, void *ctx);
+HT_MUST_CHECK int db_insert_run(struct db_insert *in, size_t first, size_t count, db_row_fn *fn,
+				void *ctx);

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #define LEASE_FIRST 64
-#define LEASE_MOST 65536
+#define LEASE_MOST  65536
 
 struct ledger_row {
 	uint64_t seq, owner;
@@ -22,13 +22,16 @@ static void ledger_row_see(void *ctx, unsigned columns, char **texts)
 	}
 }
 
-static int claim_row(struct db *db, uint32_t node_id, uint64_t stream, uint64_t owner, bool is_mine, uint64_t *seq)
+static int claim_row(struct db *db, uint32_t node_id, uint64_t stream, uint64_t owner, bool is_mine,
+		     uint64_t *seq)
 {
 	struct ledger_row row = { 0 };
 	char sql[256];
 	int64_t rows;
 
-	snprintf(sql, sizeof(sql), "SELECT seq, owner FROM heptap_ledger WHERE node=%" PRIu32 " AND stream=%" PRIu64 " FOR UPDATE",
+	snprintf(sql, sizeof(sql),
+		 "SELECT seq, owner FROM heptap_ledger WHERE node=%" PRIu32 " AND stream=%" PRIu64
+		 " FOR UPDATE",
 		 node_id, stream);
 	rows = db_query(db, ledger_row_see, &row, sql);
 	if (rows < 0)
@@ -36,18 +39,21 @@ static int claim_row(struct db *db, uint32_t node_id, uint64_t stream, uint64_t 
 	*seq = row.seq;
 	if (rows == 0)
 		rows = db_run(db,
-			      "INSERT INTO heptap_ledger (node, stream, seq, owner, updated) VALUES (%" PRIu32 ", %" PRIu64
-			      ", 0, %" PRIu64 ", UTC_TIMESTAMP())",
+			      "INSERT INTO heptap_ledger (node, stream, seq, owner, updated) "
+			      "VALUES (%" PRIu32 ", %" PRIu64 ", 0, %" PRIu64 ", UTC_TIMESTAMP())",
 			      node_id, stream, owner);
 	else if (row.owner != owner && is_mine)
 		return HT_EOWNER;
 	else if (row.owner != owner)
-		rows = db_run(db, "UPDATE heptap_ledger SET owner=%" PRIu64 " WHERE node=%" PRIu32 " AND stream=%" PRIu64, owner,
-			      node_id, stream);
+		rows = db_run(db,
+			      "UPDATE heptap_ledger SET owner=%" PRIu64 " WHERE node=%" PRIu32
+			      " AND stream=%" PRIu64,
+			      owner, node_id, stream);
 	return rows < 0 ? (int)rows : HT_OK;
 }
 
-int ledger_claim(struct db *db, uint32_t node_id, uint64_t stream, uint64_t owner, bool is_mine, uint64_t *seq)
+int ledger_claim(struct db *db, uint32_t node_id, uint64_t stream, uint64_t owner, bool is_mine,
+		 uint64_t *seq)
 {
 	int err = claim_row(db, node_id, stream, owner, is_mine, seq);
 
@@ -58,11 +64,13 @@ int ledger_claim(struct db *db, uint32_t node_id, uint64_t stream, uint64_t owne
 	return err;
 }
 
-int ledger_advance(struct db *db, uint32_t node_id, uint64_t stream, uint64_t owner, uint64_t from, uint64_t to)
+int ledger_advance(struct db *db, uint32_t node_id, uint64_t stream, uint64_t owner, uint64_t from,
+		   uint64_t to)
 {
 	int64_t rows = db_run(db,
-			      "UPDATE heptap_ledger SET seq=%" PRIu64 ", updated=UTC_TIMESTAMP() WHERE node=%" PRIu32
-			      " AND stream=%" PRIu64 " AND seq=%" PRIu64 " AND owner=%" PRIu64,
+			      "UPDATE heptap_ledger SET seq=%" PRIu64
+			      ", updated=UTC_TIMESTAMP() WHERE node=%" PRIu32 " AND stream=%" PRIu64
+			      " AND seq=%" PRIu64 " AND owner=%" PRIu64,
 			      to, node_id, stream, from, owner);
 
 	if (rows < 0)
@@ -72,7 +80,9 @@ int ledger_advance(struct db *db, uint32_t node_id, uint64_t stream, uint64_t ow
 
 int ledger_forget(struct db *db, uint32_t node_id, uint64_t stream, uint64_t owner)
 {
-	int64_t rows = db_run(db, "DELETE FROM heptap_ledger WHERE node=%" PRIu32 " AND stream=%" PRIu64 " AND owner=%" PRIu64,
+	int64_t rows = db_run(db,
+			      "DELETE FROM heptap_ledger WHERE node=%" PRIu32 " AND stream=%" PRIu64
+			      " AND owner=%" PRIu64,
 			      node_id, stream, owner);
 
 	return rows < 0 ? (int)rows : db_commit(db);
@@ -81,7 +91,8 @@ int ledger_forget(struct db *db, uint32_t node_id, uint64_t stream, uint64_t own
 static int lease_take(struct db *db, uint32_t node_id, uint64_t count, uint64_t *first)
 {
 	int64_t rows = db_run(db,
-			      "INSERT INTO heptap_ids (node, next) VALUES (%" PRIu32 ", LAST_INSERT_ID(1) + %" PRIu64
+			      "INSERT INTO heptap_ids (node, next) VALUES (%" PRIu32
+			      ", LAST_INSERT_ID(1) + %" PRIu64
 			      ") ON DUPLICATE KEY UPDATE next = LAST_INSERT_ID(next) + %" PRIu64,
 			      node_id, count, count);
 

@@ -31,7 +31,8 @@ static void partitions_print(FILE *out, uint32_t today)
 	fprintf(out, "  PARTITION p_past VALUES LESS THAN (%" PRIu64 ")", (uint64_t)today * 86400);
 	for (uint32_t day = today; day <= today + SCHEMA_DAYS_AHEAD; day++) {
 		schema_partition_name(name, day);
-		fprintf(out, ",\n  PARTITION %s VALUES LESS THAN (%" PRIu64 ")", name, ((uint64_t)day + 1) * 86400);
+		fprintf(out, ",\n  PARTITION %s VALUES LESS THAN (%" PRIu64 ")", name,
+			((uint64_t)day + 1) * 86400);
 	}
 }
 

@@ -12,7 +12,8 @@
 
 /**
  * Print the statements that make our tables.
- * @param table  Name of the capture table. @p today: days since 1970, UTC; partitions are made from there on.
+ * @param table  Name of the capture table. @p today: days since 1970, UTC; partitions are made from
+ * there on.
  * @return HT_OK or -errno.
  */
 HT_MUST_CHECK int schema_print(FILE *out, const char *table, uint32_t today);
@@ -24,4 +25,4 @@ HT_MUST_CHECK int schema_install(struct db *db, const char *table, uint32_t toda
 void schema_partition_name(char out[16], uint32_t day);
 
 #define SCHEMA_DAYS_AHEAD 2 /* partitions made ahead: today and these */
-#define SCHEMA_DAYS_MOST 7  /* the furthest ahead that one is made on demand */
+#define SCHEMA_DAYS_MOST  7 /* the furthest ahead that one is made on demand */

@@ -21,8 +21,10 @@ struct block_head;
 struct segment;
 struct stream;
 
-/* Say where a segment is damaged, and keep it beside the others as *.bad for whoever wants to look at it. */
-void segment_set_aside(struct spool *s, const struct stream *st, const struct segment *seg, uint64_t offset, uint64_t seq);
+/* Say where a segment is damaged, and keep it beside the others as *.bad for whoever wants to look
+ * at it. */
+void segment_set_aside(struct spool *s, const struct stream *st, const struct segment *seg,
+		       uint64_t offset, uint64_t seq);
 
 /**
  * Find the next whole block of a stream behind a damaged place.
@@ -32,7 +34,8 @@ void segment_set_aside(struct spool *s, const struct stream *st, const struct se
  * @param buf     BLOCK_MAX_BYTES, 8-aligned; overwritten.
  * @return HT_OK; HT_EBADBLOCK if there is none; -errno.
  */
-int segment_resync(int fd, uint64_t stream, uint64_t *offset, uint64_t end, void *buf, struct block_head *head);
+int segment_resync(int fd, uint64_t stream, uint64_t *offset, uint64_t end, void *buf,
+		   struct block_head *head);
 
 /**
  * Is there a whole block at an offset?
@@ -41,4 +44,5 @@ int segment_resync(int fd, uint64_t stream, uint64_t *offset, uint64_t end, void
  * @param buf      BLOCK_MAX_BYTES, 8-aligned; overwritten.
  * @return HT_OK, HT_ETORN (the segment ends inside of it), HT_EBADBLOCK, -errno.
  */
-int segment_block_at(int fd, uint64_t offset, uint64_t end, bool in_full, void *buf, struct block_head *head);
+int segment_block_at(int fd, uint64_t offset, uint64_t end, bool in_full, void *buf,
+		     struct block_head *head);

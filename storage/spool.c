@@ -90,7 +90,8 @@ static struct segment *stream_add_segment(struct stream *st, uint64_t first_seq,
 		st->segments = grown;
 		st->segment_room = room;
 	}
-	st->segments[st->segment_count] = (struct segment){ .first_seq = first_seq, .last_seq = first_seq - 1, .fd = fd };
+	st->segments[st->segment_count] =
+		(struct segment){ .first_seq = first_seq, .last_seq = first_seq - 1, .fd = fd };
 	return &st->segments[st->segment_count++];
 }
 
@@ -104,7 +105,8 @@ static bool segment_name_read(const char *name, uint64_t *stream, uint64_t *firs
 	char again[SEGMENT_NAME_BYTES];
 
 	if (strlen(name) != SEGMENT_NAME_BYTES - 1 ||
-	    sscanf(name, "%16" SCNx64 "-%16" SCNx64 ".seg", stream, first_seq) != 2 || *first_seq == 0)
+	    sscanf(name, "%16" SCNx64 "-%16" SCNx64 ".seg", stream, first_seq) != 2 ||
+	    *first_seq == 0)
 		return false;
 	segment_name(again, *stream, *first_seq);
 	return strcmp(name, again) == 0;
@@ -112,8 +114,10 @@ static bool segment_name_read(const char *name, uint64_t *stream, uint64_t *firs
 
 /* ---- recovery ---- */
 
-/* What lies behind the last whole block: one that was being written goes, anything else is kept for whoever wants to look at it. */
-static int segment_cut(struct spool *s, struct stream *st, struct segment *seg, uint64_t tail, bool is_last)
+/* What lies behind the last whole block: one that was being written goes, anything else is kept for
+ * whoever wants to look at it. */
+static int segment_cut(struct spool *s, struct stream *st, struct segment *seg, uint64_t tail,
+		       bool is_last)
 {
 	if (!is_last || tail > BLOCK_MAX_BYTES) {
 		segment_set_aside(s, st, seg, seg->bytes, seg->last_seq + 1);
@@ -127,11 +131,12 @@ static int segment_cut(struct spool *s, struct stream *st, struct segment *seg, 
 }
 
 /*
- * Walk the blocks of a segment that an earlier start left. @p is_last: its end may be torn, so every block is read in full and
- * what is behind the last whole one is cut. In the others heads are enough while they continue one another; further damage shows when
- * they are read.
+ * Walk the blocks of a segment that an earlier start left. @p is_last: its end may be torn, so
+ * every block is read in full and what is behind the last whole one is cut. In the others heads are
+ * enough while they continue one another; further damage shows when they are read.
  */
-static int segment_recover(struct spool *s, struct stream *st, struct segment *seg, bool is_last, void *buf)
+static int segment_recover(struct spool *s, struct stream *st, struct segment *seg, bool is_last,
+			   void *buf)
 {
 	struct block_head h;
 	struct stat stat;
@@ -145,7 +150,8 @@ static int segment_recover(struct spool *s, struct stream *st, struct segment *s
 		st->last_seq = seg->first_seq - 1; /* those before it were there once */
 	while (at < end) {
 		err = segment_block_at(seg->fd, at, end, is_last, buf, &h);
-		if (err == HT_OK && !is_last && (h.seq != seg->last_seq + 1 || h.rows_before != st->rows))
+		if (err == HT_OK && !is_last &&
+		    (h.seq != seg->last_seq + 1 || h.rows_before != st->rows))
 			err = segment_block_at(seg->fd, at, end, true, buf, &h);
 		if (err == HT_OK && h.stream != st->id)
 			err = HT_EBADBLOCK;
@@ -173,7 +179,8 @@ static int segment_recover(struct spool *s, struct stream *st, struct segment *s
 	return HT_OK;
 }
 
-/* A stream of which not one block was ever whole has nothing to be drained, and no writer that would see to its segments. */
+/* A stream of which not one block was ever whole has nothing to be drained, and no writer that
+ * would see to its segments. */
 static void stream_drop(struct spool *s, struct stream *st)
 {
 	char name[SEGMENT_NAME_BYTES];
@@ -183,7 +190,8 @@ static void stream_drop(struct spool *s, struct stream *st)
 
 		segment_name(name, st->id, seg->first_seq);
 		if (unlinkat(s->dir_fd, name, 0) < 0)
-			log_warning("spool: %s/%s: cannot be removed: %s", s->options.dir, name, ht_strerror(-errno));
+			log_warning("spool: %s/%s: cannot be removed: %s", s->options.dir, name,
+				    ht_strerror(-errno));
 		close(seg->fd);
 	}
 }
@@ -218,7 +226,8 @@ static int spool_add_stream(struct spool *s, uint64_t id, bool is_live, unsigned
 	struct stream *st;
 
 	if (s->stream_count == SPOOL_MAX_STREAMS) {
-		log_error("spool: %s: more than %d streams; the rest waits for the next start", s->options.dir, SPOOL_MAX_STREAMS);
+		log_error("spool: %s: more than %d streams; the rest waits for the next start",
+			  s->options.dir, SPOOL_MAX_STREAMS);
 		return HT_EFULL;
 	}
 	st = stream_new(id, s->options.node_id, is_live);
@@ -239,7 +248,8 @@ static int spool_recover_file(struct spool *s, const char *name)
 	if (!segment_name_read(name, &id, &first_seq))
 		return HT_OK;
 	if (!spool_find(s, id)) {
-		err = spool_add_stream(s, id, false, (unsigned)(s->stream_count % s->options.writers));
+		err = spool_add_stream(s, id, false,
+				       (unsigned)(s->stream_count % s->options.writers));
 		if (err < 0)
 			return err == HT_EFULL ? HT_OK : err;
 	}
@@ -286,18 +296,21 @@ static int spool_open_dir(struct spool *s)
 	}
 	if (is_new && s->options.owner_uid >= 0 &&
 	    chown(dir, (uid_t)s->options.owner_uid, (gid_t)s->options.owner_gid) < 0)
-		log_warning("spool: %s: cannot be given to the user that heptap runs as: %s", dir, ht_strerror(-errno));
+		log_warning("spool: %s: cannot be given to the user that heptap runs as: %s", dir,
+			    ht_strerror(-errno));
 	s->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (s->dir_fd < 0)
 		goto fail;
 	s->lock_fd = openat(s->dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0640);
 	if (s->lock_fd < 0)
 		goto fail;
-	if (s->options.owner_uid >= 0 && fchown(s->lock_fd, (uid_t)s->options.owner_uid, (gid_t)s->options.owner_gid) < 0)
+	if (s->options.owner_uid >= 0 &&
+	    fchown(s->lock_fd, (uid_t)s->options.owner_uid, (gid_t)s->options.owner_gid) < 0)
 		goto fail;
 	if (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0) {
 		if (errno == EWOULDBLOCK)
-			log_error("spool: %s: another heptap uses it; give each its own spool.dir", dir);
+			log_error("spool: %s: another heptap uses it; give each its own spool.dir",
+				  dir);
 		return -errno;
 	}
 	return HT_OK;
@@ -385,17 +398,20 @@ static struct stream *least_behind(struct spool *s)
 }
 
 /*
- * Large enough for the next block to begin another. The segment that is appended to never expires, so those of all writers together may
- * only be a part of a small spool, or it would stay full for ever.
+ * Large enough for the next block to begin another. The segment that is appended to never expires,
+ * so those of all writers together may only be a part of a small spool, or it would stay full for
+ * ever.
  */
 static bool segment_is_full(const struct spool *s, const struct segment *seg)
 {
 	uint64_t share = s->options.max_bytes / (4 * s->options.writers);
 
-	return seg->bytes && seg->bytes >= (share < SPOOL_SEGMENT_BYTES ? share : SPOOL_SEGMENT_BYTES);
+	return seg->bytes &&
+	       seg->bytes >= (share < SPOOL_SEGMENT_BYTES ? share : SPOOL_SEGMENT_BYTES);
 }
 
-/* The segment that the next block goes to, made if there is none or the last one is large enough. */
+/* The segment that the next block goes to, made if there is none or the last one is large enough.
+ */
 static int segment_for_append(struct spool *s, struct stream *st, struct segment **out)
 {
 	struct segment *seg = st->segment_count ? &st->segments[st->segment_count - 1] : NULL;
@@ -438,7 +454,8 @@ static int segment_write(struct segment *seg, const uint8_t *bytes, size_t len)
 		if (n <= 0) {
 			err = n < 0 ? -errno : -EIO;
 			if (ftruncate(seg->fd, (off_t)seg->bytes) < 0)
-				log_debug("spool: torn tail stays until the next append: %s", ht_strerror(-errno));
+				log_debug("spool: torn tail stays until the next append: %s",
+					  ht_strerror(-errno));
 			return err;
 		}
 		done += (size_t)n;
@@ -480,8 +497,12 @@ int spool_append(struct spool *s, struct block *b, unsigned *writer)
 	int err = append_to(s, st, b);
 
 	if (err < 0 && spool_is_ok(s))
-		log_error("spool: %s: cannot take more: %s; receiving goes on, messages are shed when memory is full", s->options.dir,
-			  err == HT_EFULL ? s->options.in_memory ? "`memory` is reached" : "storage.spool.max is reached" : ht_strerror(err));
+		log_error("spool: %s: cannot take more: %s; receiving goes on, messages are shed "
+			  "when memory is full",
+			  s->options.dir,
+			  err == HT_EFULL ? s->options.in_memory ? "`memory` is reached"
+								 : "storage.spool.max is reached"
+					  : ht_strerror(err));
 	if (err == HT_OK && !spool_is_ok(s))
 		log_info("spool: %s: takes blocks again", s->options.dir);
 	atomic_store_explicit(&s->is_ok, err == HT_OK, memory_order_relaxed);
@@ -506,7 +527,8 @@ static bool stream_expire_one(struct spool *s, struct stream *st)
 
 	pthread_mutex_lock(&st->lock);
 	is_due = st->segment_count > (st->is_live ? 1U : 0U) && st->segments[0].done_us &&
-		 st->segments[0].last_seq <= st->committed && st->alive_us >= st->segments[0].done_us + SPOOL_KEEP_S * 1000000ULL;
+		 st->segments[0].last_seq <= st->committed &&
+		 st->alive_us >= st->segments[0].done_us + SPOOL_KEEP_S * 1000000ULL;
 	if (is_due) {
 		seg = st->segments[0];
 		st->segment_count--;
@@ -518,7 +540,8 @@ static bool stream_expire_one(struct spool *s, struct stream *st)
 		return false;
 	segment_name(name, st->id, seg.first_seq);
 	if (!s->options.in_memory && unlinkat(s->dir_fd, name, 0) < 0)
-		log_warning("spool: %s/%s: cannot be removed: %s", s->options.dir, name, ht_strerror(-errno));
+		log_warning("spool: %s/%s: cannot be removed: %s", s->options.dir, name,
+			    ht_strerror(-errno));
 	close(seg.fd);
 	counter_add(&s->counters.bytes, -seg.bytes);
 	return true;
@@ -529,9 +552,11 @@ static void spool_sync(struct spool *s)
 	for (unsigned w = 0; w < s->options.writers; w++) {
 		struct stream *st = s->streams[w];
 
-		for (size_t i = st->segment_count > 2 ? st->segment_count - 2 : 0; i < st->segment_count; i++)
+		for (size_t i = st->segment_count > 2 ? st->segment_count - 2 : 0;
+		     i < st->segment_count; i++)
 			if (fdatasync(st->segments[i].fd) < 0)
-				log_error("spool: %s: fdatasync: %s", s->options.dir, ht_strerror(-errno));
+				log_error("spool: %s: fdatasync: %s", s->options.dir,
+					  ht_strerror(-errno));
 	}
 	s->sync_due = false;
 }

@@ -2,13 +2,16 @@
  * @file
  * The spool: the queue between receiving and the database, as segment files.
  *
- * A segment `STREAM-FIRSTSEQ.seg` (both 16 hex digits) is blocks of one stream, one behind the other. A stream belongs to one
- * process start and one writer. Streams of this start are live and appended to; what earlier starts left are old streams, drained too.
- * A segment is removed once the database was seen alive SPOOL_KEEP_S after its last block was committed: should the ledger turn out to
- * have gone back (a database killed with innodb_flush_log_at_trx_commit=0), its blocks are still there, however long it was down.
+ * A segment `STREAM-FIRSTSEQ.seg` (both 16 hex digits) is blocks of one stream, one behind the
+ * other. A stream belongs to one process start and one writer. Streams of this start are live and
+ * appended to; what earlier starts left are old streams, drained too. A segment is removed once the
+ * database was seen alive SPOOL_KEEP_S after its last block was committed: should the ledger turn
+ * out to have gone back (a database killed with innodb_flush_log_at_trx_commit=0), its blocks are
+ * still there, however long it was down.
  *
- * Threads: ht-spool appends, syncs and expires; the writer of a stream reads it and tells what is committed. A stream's mutex covers
- * its list of segments and their lengths; reading bytes needs no lock, since a segment is only removed once the writer is far behind it.
+ * Threads: ht-spool appends, syncs and expires; the writer of a stream reads it and tells what is
+ * committed. A stream's mutex covers its list of segments and their lengths; reading bytes needs no
+ * lock, since a segment is only removed once the writer is far behind it.
  */
 #pragma once
 #include <pthread.h>
@@ -21,8 +24,9 @@
 struct block;
 struct spool;
 
-#define SPOOL_SEGMENT_BYTES (64U << 20) /* a segment that has so much is followed by another; less in a small spool */
-#define SPOOL_KEEP_S 30
+#define SPOOL_SEGMENT_BYTES \
+	(64U << 20) /* a segment that has so much is followed by another; less in a small spool */
+#define SPOOL_KEEP_S	  30
 #define SPOOL_MAX_STREAMS 1024
 
 struct spool_options {
@@ -30,15 +34,15 @@ struct spool_options {
 	uint64_t max_bytes;
 	uint32_t node_id;
 	unsigned writers; /* live streams, one each */
-	bool in_memory;   /* segments in memfds: promises nothing across an end of the process */
-	bool sync;        /* fdatasync at most every 200 ms */
+	bool in_memory;	  /* segments in memfds: promises nothing across an end of the process */
+	bool sync;	  /* fdatasync at most every 200 ms */
 	int owner_uid, owner_gid; /* who gets a directory that is made; -1: nobody else */
 };
 
 struct segment {
 	uint64_t first_seq, last_seq; /* last_seq < first_seq: empty */
-	uint64_t bytes;               /* of whole blocks */
-	uint64_t done_us;             /* monotonic time its last block was committed; 0: not yet */
+	uint64_t bytes;		      /* of whole blocks */
+	uint64_t done_us;	      /* monotonic time its last block was committed; 0: not yet */
 	int fd;
 };
 
@@ -47,38 +51,40 @@ struct stream {
 	uint32_t node_id; /* that the ledger knows it under */
 	bool is_live;
 	unsigned writer;
-	pthread_mutex_t lock; /* what follows; a leaf, nothing else is taken inside */
+	pthread_mutex_t lock;	  /* what follows; a leaf, nothing else is taken inside */
 	struct segment *segments; /* in order of seq */
 	size_t segment_count, segment_room;
 	uint64_t last_seq;  /* appended; 0: none */
-	uint64_t rows;      /* appended to this stream, ever */
-	uint64_t bytes;     /* appended and not yet removed */
+	uint64_t rows;	    /* appended to this stream, ever */
+	uint64_t bytes;	    /* appended and not yet removed */
 	uint64_t committed; /* seq */
 	uint64_t alive_us;  /* monotonic time the database last answered this stream's writer */
 };
 
 /* Where a writer reads next. */
 struct stream_pos {
-	uint64_t seq;       /* next block */
-	uint64_t rows;      /* of the stream before it */
+	uint64_t seq;	    /* next block */
+	uint64_t rows;	    /* of the stream before it */
 	uint64_t first_seq; /* of the segment it is in; 0: to be looked up */
 	uint64_t offset;    /* in that segment */
-	uint64_t told;      /* rows up to which losses were reported; stays over a seek, so that a second try does not report them again */
+	uint64_t told; /* rows up to which losses were reported; stays over a seek, so that a second
+			  try does not report them again */
 };
 
 /* Counted by ht-spool. */
 struct spool_counters {
 	counter rows_appended;
 	counter blocks_appended;
-	counter lost_rows;   /* given up at shutdown */
-	counter torn_bytes;  /* cut from the tails of old streams at start */
-	counter bytes;       /* on disk now: goes up and down */
+	counter lost_rows;  /* given up at shutdown */
+	counter torn_bytes; /* cut from the tails of old streams at start */
+	counter bytes;	    /* on disk now: goes up and down */
 } __attribute__((aligned(128)));
 
 /**
- * Open the spool: make its directory, lock it against a second process, find the streams of earlier starts and cut torn tails.
- * @return HT_OK; -EWOULDBLOCK: another process has it; another -errno. Complains in the log where a person has to act.
- * Threads: main, before the others start.
+ * Open the spool: make its directory, lock it against a second process, find the streams of earlier
+ * starts and cut torn tails.
+ * @return HT_OK; -EWOULDBLOCK: another process has it; another -errno. Complains in the log where a
+ * person has to act. Threads: main, before the others start.
  */
 HT_MUST_CHECK int spool_open(struct spool **out, const struct spool_options *options);
 
@@ -98,13 +104,14 @@ bool spool_is_ok(const struct spool *s);
  * Append a sealed block to the live stream that is least behind.
  *
  * @param writer  Set to the writer to be woken.
- * @return HT_OK: the block's bytes are in the kernel and @p b can be used again; HT_EFULL (max_bytes reached) or -errno: nothing was
- *         appended, the block is still the caller's to try again. Logs each change between working and not.
- * Threads: ht-spool.
+ * @return HT_OK: the block's bytes are in the kernel and @p b can be used again; HT_EFULL
+ * (max_bytes reached) or -errno: nothing was appended, the block is still the caller's to try
+ * again. Logs each change between working and not. Threads: ht-spool.
  */
 HT_MUST_CHECK int spool_append(struct spool *s, struct block *b, unsigned *writer);
 
-/** Sync what has to be synced and remove what is long committed. @p now_us is monotonic. Threads: ht-spool, about once in 200 ms. */
+/** Sync what has to be synced and remove what is long committed. @p now_us is monotonic. Threads:
+ * ht-spool, about once in 200 ms. */
 void spool_tend(struct spool *s, uint64_t now_us);
 
 /** Count rows that will never be appended (at shutdown). Threads: ht-spool. */
@@ -116,16 +123,19 @@ void stream_seek(struct stream *st, struct stream_pos *pos, uint64_t seq);
 /**
  * Read whole, checked blocks from a position on.
  *
- * @param pos   Moved over blocks that are damaged, not over those that are read; stream_advance() does that.
+ * @param pos   Moved over blocks that are damaged, not over those that are read; stream_advance()
+ * does that.
  * @param buf   8-aligned; holds at least one block (BLOCK_MAX_BYTES).
  * @param max_rows  Read no further block once there are this many rows.
- * @param len   Set to the octets read: blocks that lie one behind the other, 0 if nothing more is there.
- * @param lost  Rows of damaged blocks that were passed over are added. The segment is kept beside the others as *.bad.
+ * @param len   Set to the octets read: blocks that lie one behind the other, 0 if nothing more is
+ * there.
+ * @param lost  Rows of damaged blocks that were passed over are added. The segment is kept beside
+ * the others as *.bad.
  * @return HT_OK, or -errno from reading.
  * Threads: the stream's writer.
  */
-HT_MUST_CHECK int stream_read(struct spool *s, struct stream *st, struct stream_pos *pos, void *buf, size_t buf_len, uint32_t max_rows,
-			      size_t *len, uint64_t *lost);
+HT_MUST_CHECK int stream_read(struct spool *s, struct stream *st, struct stream_pos *pos, void *buf,
+			      size_t buf_len, uint32_t max_rows, size_t *len, uint64_t *lost);
 
 struct block_head;
 
@@ -134,14 +144,16 @@ void stream_advance(struct stream_pos *pos, const struct block_head *h);
 
 /**
  * How many rows lie in the blocks up to and including @p seq, counted from the stream's beginning.
- * For a seq that is no longer in the spool: as many as lie before its first block. Threads: the stream's writer.
+ * For a seq that is no longer in the spool: as many as lie before its first block. Threads: the
+ * stream's writer.
  */
 uint64_t stream_rows_until(struct stream *st, uint64_t seq);
 
 /** Is something behind @p pos? Threads: any. */
 bool stream_has_more(struct stream *st, const struct stream_pos *pos);
 
-/** The ledger says that everything up to @p seq is committed (it may be less than before). Threads: the stream's writer. */
+/** The ledger says that everything up to @p seq is committed (it may be less than before). Threads:
+ * the stream's writer. */
 void stream_committed(struct stream *st, uint64_t seq);
 
 /** The database answers, and knows what it confirmed. Threads: the stream's writer. */

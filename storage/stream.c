@@ -29,7 +29,8 @@ static int read_at(int fd, void *buf, size_t len, uint64_t offset)
 	return HT_OK;
 }
 
-int segment_block_at(int fd, uint64_t offset, uint64_t end, bool in_full, void *buf, struct block_head *head)
+int segment_block_at(int fd, uint64_t offset, uint64_t end, bool in_full, void *buf,
+		     struct block_head *head)
 {
 	int64_t total;
 	int err;
@@ -51,7 +52,8 @@ int segment_block_at(int fd, uint64_t offset, uint64_t end, bool in_full, void *
 	return err < 0 ? err : block_check(buf, (size_t)total);
 }
 
-int segment_resync(int fd, uint64_t stream, uint64_t *offset, uint64_t end, void *buf, struct block_head *head)
+int segment_resync(int fd, uint64_t stream, uint64_t *offset, uint64_t end, void *buf,
+		   struct block_head *head)
 {
 	uint64_t window[512], at = *offset + 8, magic = BLOCK_MAGIC;
 	size_t want;
@@ -63,7 +65,8 @@ int segment_resync(int fd, uint64_t stream, uint64_t *offset, uint64_t end, void
 		if (err < 0)
 			return err;
 		for (size_t i = 0; i < want / 8; i++) {
-			if (window[i] != magic || segment_block_at(fd, at + 8 * i, end, true, buf, head) != HT_OK ||
+			if (window[i] != magic ||
+			    segment_block_at(fd, at + 8 * i, end, true, buf, head) != HT_OK ||
 			    head->stream != stream)
 				continue;
 			*offset = at + 8 * i;
@@ -74,7 +77,8 @@ int segment_resync(int fd, uint64_t stream, uint64_t *offset, uint64_t end, void
 	return HT_EBADBLOCK;
 }
 
-/* The segment that holds @p seq, else the first behind it; NULL if there is none. Inside the stream's lock. */
+/* The segment that holds @p seq, else the first behind it; NULL if there is none. Inside the
+ * stream's lock. */
 static const struct segment *segment_from(const struct stream *st, uint64_t seq)
 {
 	for (size_t i = 0; i < st->segment_count; i++)
@@ -96,8 +100,10 @@ static bool segment_find(struct stream *st, uint64_t seq, struct segment *out)
 	return seg != NULL;
 }
 
-/* Walk heads from the segment's start to the first block from @p seq on. They are believed, so a damaged one may lead astray. */
-static int offset_find(const struct segment *seg, uint64_t seq, uint64_t *offset, struct block_head *h)
+/* Walk heads from the segment's start to the first block from @p seq on. They are believed, so a
+ * damaged one may lead astray. */
+static int offset_find(const struct segment *seg, uint64_t seq, uint64_t *offset,
+		       struct block_head *h)
 {
 	struct block_head buf;
 	int err;
@@ -110,9 +116,10 @@ static int offset_find(const struct segment *seg, uint64_t seq, uint64_t *offset
 	return HT_EBADBLOCK;
 }
 
-/* From @p offset on, the first whole block from @p seq on; each block on the way is read in full. HT_EBADBLOCK if there is none. */
-static int whole_block_find(const struct stream *st, const struct segment *seg, uint64_t seq, uint64_t *offset, void *buf,
-			    struct block_head *h)
+/* From @p offset on, the first whole block from @p seq on; each block on the way is read in full.
+ * HT_EBADBLOCK if there is none. */
+static int whole_block_find(const struct stream *st, const struct segment *seg, uint64_t seq,
+			    uint64_t *offset, void *buf, struct block_head *h)
 {
 	int err;
 
@@ -127,8 +134,8 @@ static int whole_block_find(const struct stream *st, const struct segment *seg, 
 }
 
 /* The quick way if it leads to @p seq itself, else the sure one. */
-static int block_find(const struct stream *st, const struct segment *seg, uint64_t seq, uint64_t *offset, void *buf,
-		      struct block_head *h)
+static int block_find(const struct stream *st, const struct segment *seg, uint64_t seq,
+		      uint64_t *offset, void *buf, struct block_head *h)
 {
 	int err = offset_find(seg, seq, offset, h);
 
@@ -152,7 +159,8 @@ uint64_t stream_rows_until(struct stream *st, uint64_t seq)
 		return 0;
 	if (segment_find(st, seq, &seg)) {
 		buf = aligned_alloc(8, BLOCK_MAX_BYTES);
-		err = buf ? block_find(st, &seg, seq, &offset, buf, &h) : offset_find(&seg, seq, &offset, &h);
+		err = buf ? block_find(st, &seg, seq, &offset, buf, &h)
+			  : offset_find(&seg, seq, &offset, &h);
 		free(buf);
 	}
 	if (err == HT_OK)
@@ -167,7 +175,9 @@ void stream_seek(struct stream *st, struct stream_pos *pos, uint64_t seq)
 {
 	uint64_t told = seq < st->committed ? 0 : pos->told; /* what went back is told again */
 
-	*pos = (struct stream_pos){ .seq = seq + 1, .rows = stream_rows_until(st, seq), .told = told };
+	*pos = (struct stream_pos){ .seq = seq + 1,
+				    .rows = stream_rows_until(st, seq),
+				    .told = told };
 }
 
 void stream_advance(struct stream_pos *pos, const struct block_head *h)
@@ -187,19 +197,25 @@ bool stream_has_more(struct stream *st, const struct stream_pos *pos)
 	return has_more;
 }
 
-void segment_set_aside(struct spool *s, const struct stream *st, const struct segment *seg, uint64_t offset, uint64_t seq)
+void segment_set_aside(struct spool *s, const struct stream *st, const struct segment *seg,
+		       uint64_t offset, uint64_t seq)
 {
 	char name[SEGMENT_NAME_BYTES], bad[SEGMENT_NAME_BYTES + 8];
 
 	segment_name(name, st->id, seg->first_seq);
 	snprintf(bad, sizeof(bad), "%s.bad", name);
-	if (spool_dir(s) >= 0 && linkat(spool_dir(s), name, spool_dir(s), bad, 0) < 0 && errno != EEXIST)
+	if (spool_dir(s) >= 0 && linkat(spool_dir(s), name, spool_dir(s), bad, 0) < 0 &&
+	    errno != EEXIST)
 		log_warning("spool: %s: cannot be kept as %s: %s", name, bad, ht_strerror(-errno));
-	log_error("spool: %s: block %" PRIu64 " at or before octet %" PRIu64 " is damaged; kept as %s", name, seq, offset, bad);
+	log_error("spool: %s: block %" PRIu64 " at or before octet %" PRIu64
+		  " is damaged; kept as %s",
+		  name, seq, offset, bad);
 }
 
-/* Whole blocks at the front of @p len octets: how many octets they have. HT_EBADBLOCK if the first is damaged. */
-static int64_t whole_blocks(const uint8_t *buf, size_t len, uint64_t stream, uint64_t seq, uint32_t max_rows)
+/* Whole blocks at the front of @p len octets: how many octets they have. HT_EBADBLOCK if the first
+ * is damaged. */
+static int64_t whole_blocks(const uint8_t *buf, size_t len, uint64_t stream, uint64_t seq,
+			    uint32_t max_rows)
 {
 	size_t used = 0;
 	uint32_t rows = 0;
@@ -207,7 +223,8 @@ static int64_t whole_blocks(const uint8_t *buf, size_t len, uint64_t stream, uin
 
 	while (used + sizeof(*h) <= len && (used == 0 || rows < max_rows)) {
 		h = block_head_of(buf + used);
-		if (block_check(buf + used, len - used) < 0 || h->stream != stream || (used && h->seq != seq) || h->seq < seq)
+		if (block_check(buf + used, len - used) < 0 || h->stream != stream ||
+		    (used && h->seq != seq) || h->seq < seq)
 			break;
 		rows += h->rows;
 		used += h->bytes;
@@ -217,7 +234,8 @@ static int64_t whole_blocks(const uint8_t *buf, size_t len, uint64_t stream, uin
 }
 
 /* Go to the block at or behind pos->seq in a segment; past the segment if it has none. */
-static int segment_enter(struct spool *s, struct stream *st, struct stream_pos *pos, const struct segment *seg, void *buf)
+static int segment_enter(struct spool *s, struct stream *st, struct stream_pos *pos,
+			 const struct segment *seg, void *buf)
 {
 	struct block_head h;
 	int err = block_find(st, seg, pos->seq, &pos->offset, buf, &h);
@@ -233,8 +251,8 @@ static int segment_enter(struct spool *s, struct stream *st, struct stream_pos *
 }
 
 /* Read at a position inside a segment; HT_EBADBLOCK if there is no whole block. */
-static int segment_read(const struct segment *seg, struct stream *st, const struct stream_pos *pos, void *buf, size_t buf_len,
-			uint32_t max_rows, size_t *len)
+static int segment_read(const struct segment *seg, struct stream *st, const struct stream_pos *pos,
+			void *buf, size_t buf_len, uint32_t max_rows, size_t *len)
 {
 	size_t want = seg->bytes - pos->offset < buf_len ? seg->bytes - pos->offset : buf_len;
 	int64_t whole;
@@ -250,7 +268,8 @@ static int segment_read(const struct segment *seg, struct stream *st, const stru
 }
 
 /* Behind a damaged place: to the segment's next whole block, or past the segment. */
-static int segment_skip_damage(struct spool *s, struct stream *st, struct stream_pos *pos, const struct segment *seg, void *buf)
+static int segment_skip_damage(struct spool *s, struct stream *st, struct stream_pos *pos,
+			       const struct segment *seg, void *buf)
 {
 	struct block_head h;
 	int err;
@@ -263,7 +282,8 @@ static int segment_skip_damage(struct spool *s, struct stream *st, struct stream
 	return HT_OK;
 }
 
-/* A position has come to @p rows; those between that were not read are lost, and told once, however often they are passed. */
+/* A position has come to @p rows; those between that were not read are lost, and told once, however
+ * often they are passed. */
 static void rows_passed(struct stream_pos *pos, uint64_t rows, uint64_t *lost)
 {
 	uint64_t from = pos->told > pos->rows ? pos->told : pos->rows;
@@ -288,8 +308,8 @@ static void stream_ended(struct stream *st, struct stream_pos *pos, uint64_t *lo
 	pthread_mutex_unlock(&st->lock);
 }
 
-int stream_read(struct spool *s, struct stream *st, struct stream_pos *pos, void *buf, size_t buf_len, uint32_t max_rows, size_t *len,
-		uint64_t *lost)
+int stream_read(struct spool *s, struct stream *st, struct stream_pos *pos, void *buf,
+		size_t buf_len, uint32_t max_rows, size_t *len, uint64_t *lost)
 {
 	struct segment seg;
 	int err = HT_OK;

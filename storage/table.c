@@ -13,7 +13,8 @@ struct known {
 	unsigned value;
 };
 
-/* Every column name that we can fill. Order is that of columns.h, so that clip counters can be indexed by it. */
+/* Every column name that we can fill. Order is that of columns.h, so that clip counters can be
+ * indexed by it. */
 static const struct known known[] = {
 	{ "id", COLUMN_ID, 0 },
 	{ "date", COLUMN_DATE, 0 },
@@ -21,9 +22,9 @@ static const struct known known[] = {
 	ROW_NUMBERS(X)
 #undef X
 #define X(name, value) { #name, COLUMN_TEXT, ROW_##name },
-	ROW_TEXTS(X)
+		ROW_TEXTS(X)
 #undef X
-	{ "authorization", COLUMN_TEXT, ROW_auth },
+			{ "authorization", COLUMN_TEXT, ROW_auth },
 	{ "msg_raw", COLUMN_MSG_RAW, ROW_msg },
 };
 
@@ -51,7 +52,8 @@ static enum column_charset charset_of(const char *name)
 	return CHARSET_ASCII;
 }
 
-/* A row of information_schema.columns: name, character length, octet length, character set, extra. */
+/* A row of information_schema.columns: name, character length, octet length, character set, extra.
+ */
 static void column_see(void *ctx, unsigned columns, char **texts)
 {
 	struct table *t = ctx;
@@ -98,11 +100,16 @@ static void table_tell(const struct table *t)
 	size_t used = 0;
 
 	for (size_t i = 0; i < KNOWN_COUNT; i++)
-		if (!table_has(t, known[i].name) && !(t->generated & 1ULL << i) && used < sizeof(missing) - 80)
-			used += (size_t)snprintf(missing + used, sizeof(missing) - used, "%s%s", used ? ", " : "", known[i].name);
-	log_info("table %s: fills %u columns%s%s", t->name, t->count, used ? "; not there: " : "", missing);
+		if (!table_has(t, known[i].name) && !(t->generated & 1ULL << i) &&
+		    used < sizeof(missing) - 80)
+			used += (size_t)snprintf(missing + used, sizeof(missing) - used, "%s%s",
+						 used ? ", " : "", known[i].name);
+	log_info("table %s: fills %u columns%s%s", t->name, t->count, used ? "; not there: " : "",
+		 missing);
 	if (!t->is_transactional)
-		log_warning("table %s: its engine has no transactions: rows arrive at least once instead of exactly once", t->name);
+		log_warning("table %s: its engine has no transactions: rows arrive at least once "
+			    "instead of exactly once",
+			    t->name);
 }
 
 int table_read(struct db *db, const char *name, struct table *out)
@@ -113,15 +120,18 @@ int table_read(struct db *db, const char *name, struct table *out)
 
 	snprintf(t.name, sizeof(t.name), "%s", name);
 	snprintf(sql, sizeof(sql),
-		 "SELECT e.transactions FROM information_schema.tables t JOIN information_schema.engines e ON e.engine = t.engine "
+		 "SELECT e.transactions FROM information_schema.tables t JOIN "
+		 "information_schema.engines e ON e.engine = t.engine "
 		 "WHERE t.table_schema = DATABASE() AND t.table_name = '%s'",
 		 name);
 	rows = db_query(db, engine_see, &t, sql);
 	if (rows < 0)
 		return (int)rows;
 	snprintf(sql, sizeof(sql),
-		 "SELECT LOWER(column_name), character_maximum_length, character_octet_length, character_set_name, extra "
-		 "FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = '%s' ORDER BY ordinal_position",
+		 "SELECT LOWER(column_name), character_maximum_length, character_octet_length, "
+		 "character_set_name, extra "
+		 "FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = "
+		 "'%s' ORDER BY ordinal_position",
 		 name);
 	rows = db_query(db, column_see, &t, sql);
 	if (rows < 0)
@@ -148,7 +158,8 @@ static bool is_ascii(const uint8_t *at, size_t len)
 	return (any & 0x8080808080808080ULL) == 0;
 }
 
-/* Octets of the valid UTF-8 character at the front (RFC 3629: no surrogates, nothing overlong); 0 if there is none. */
+/* Octets of the valid UTF-8 character at the front (RFC 3629: no surrogates, nothing overlong); 0
+ * if there is none. */
 static unsigned utf8_char(const uint8_t *at, size_t len)
 {
 	uint8_t a = at[0], lowest = 0x80, highest = 0xbf;
@@ -156,7 +167,10 @@ static unsigned utf8_char(const uint8_t *at, size_t len)
 
 	if (a < 0x80)
 		return 1;
-	n = a >= 0xc2 && a <= 0xdf ? 2 : a >= 0xe0 && a <= 0xef ? 3 : a >= 0xf0 && a <= 0xf4 ? 4 : 0;
+	n = a >= 0xc2 && a <= 0xdf   ? 2
+	    : a >= 0xe0 && a <= 0xef ? 3
+	    : a >= 0xf0 && a <= 0xf4 ? 4
+				     : 0;
 	if (n == 0 || n > len)
 		return 0;
 	if (a == 0xe0)
@@ -184,7 +198,8 @@ static bool charset_has(enum column_charset charset, const uint8_t *at, unsigned
 	case CHARSET_UTF8MB3:
 		return bytes <= 3;
 	case CHARSET_LATIN1: /* U+00A0 to U+00FF; MySQL's latin1 has other signs below */
-		return bytes == 1 || (bytes == 2 && at[0] <= 0xc3 && (at[0] == 0xc3 || at[1] >= 0xa0));
+		return bytes == 1 ||
+		       (bytes == 2 && at[0] <= 0xc3 && (at[0] == 0xc3 || at[1] >= 0xa0));
 	default:
 		return bytes == 1;
 	}
@@ -196,7 +211,8 @@ static unsigned stored_bytes(enum column_charset charset, unsigned bytes)
 	return charset == CHARSET_LATIN1 || charset == CHARSET_ASCII ? 1 : bytes;
 }
 
-static unsigned text_fit_slowly(const struct column *column, struct view text, uint8_t *scratch, struct view *out)
+static unsigned text_fit_slowly(const struct column *column, struct view text, uint8_t *scratch,
+				struct view *out)
 {
 	uint64_t chars = 0, bytes = 0;
 	uint32_t used = 0;
@@ -228,7 +244,9 @@ static unsigned text_fit_slowly(const struct column *column, struct view text, u
 
 unsigned text_fit(const struct column *column, struct view text, uint8_t *scratch, struct view *out)
 {
-	uint64_t most = column->charset == CHARSET_BINARY || column->chars > column->bytes ? column->bytes : column->chars;
+	uint64_t most = column->charset == CHARSET_BINARY || column->chars > column->bytes
+				? column->bytes
+				: column->chars;
 	bool is_plain = column->charset == CHARSET_BINARY || is_ascii(text.at, text.len);
 
 	if (!is_plain)

@@ -1,7 +1,7 @@
 /**
  * @file
- * The live table: which of its columns we can fill, how wide they are, and how a text is made to fit one.
- * Threads: pure, but for table_read(), which belongs to whoever owns the connection.
+ * The live table: which of its columns we can fill, how wide they are, and how a text is made to
+ * fit one. Threads: pure, but for table_read(), which belongs to whoever owns the connection.
  */
 #pragma once
 #include <stdbool.h>
@@ -17,14 +17,20 @@
 /* Where the value of a column comes from. */
 enum column_source { COLUMN_NUMBER, COLUMN_TEXT, COLUMN_ID, COLUMN_DATE, COLUMN_MSG_RAW };
 
-enum column_charset { CHARSET_BINARY, CHARSET_ASCII, CHARSET_LATIN1, CHARSET_UTF8MB3, CHARSET_UTF8MB4 };
+enum column_charset {
+	CHARSET_BINARY,
+	CHARSET_ASCII,
+	CHARSET_LATIN1,
+	CHARSET_UTF8MB3,
+	CHARSET_UTF8MB4
+};
 
 struct column {
 	char name[65];
 	enum column_source source;
-	unsigned value;       /* enum row_number or enum row_text */
-	uint64_t chars;       /* width of a text: characters */
-	uint64_t bytes;       /* and octets */
+	unsigned value; /* enum row_number or enum row_text */
+	uint64_t chars; /* width of a text: characters */
+	uint64_t bytes; /* and octets */
 	enum column_charset charset;
 };
 
@@ -39,8 +45,9 @@ struct table {
 };
 
 /**
- * Read what the connection's database has under @p name. Columns that we do not know are left to their defaults, those that we could
- * fill and that are not there are named once in the log; a table that is not there is is_missing and HT_OK.
+ * Read what the connection's database has under @p name. Columns that we do not know are left to
+ * their defaults, those that we could fill and that are not there are named once in the log; a
+ * table that is not there is is_missing and HT_OK.
  * @return HT_OK or an error of db_query().
  */
 HT_MUST_CHECK int table_read(struct db *db, const char *name, struct table *out);
@@ -49,10 +56,12 @@ HT_MUST_CHECK int table_read(struct db *db, const char *name, struct table *out)
 enum fit { FIT_AS_IS = 0, FIT_CLIPPED = 1, FIT_REPAIRED = 2 };
 
 /**
- * Make a text fit a column: octets that are not valid in its character set become '?', what is too long is cut on a character boundary.
+ * Make a text fit a column: octets that are not valid in its character set become '?', what is too
+ * long is cut on a character boundary.
  *
  * @param scratch  Room for at least @p text.len octets; used only if something has to change.
  * @param out      Points into @p text where its octets can stay, else into @p scratch.
  * @return FIT_* flags.
  */
-unsigned text_fit(const struct column *column, struct view text, uint8_t *scratch, struct view *out);
+unsigned text_fit(const struct column *column, struct view text, uint8_t *scratch,
+		  struct view *out);

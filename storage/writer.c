@@ -18,24 +18,25 @@
 #include "storage/spool.h"
 #include "storage/table.h"
 
-#define WAIT_FIRST_MS 50
-#define WAIT_MOST_MS 5000
-#define OLD_ONE_IN 4 /* at least one transaction in four is for an old stream */
+#define WAIT_FIRST_MS	 50
+#define WAIT_MOST_MS	 5000
+#define OLD_ONE_IN	 4 /* at least one transaction in four is for an old stream */
 #define GROUP_MAX_BLOCKS 4096
-#define GROUP_MAX_BYTES (2 * BLOCK_MAX_BYTES)
-#define SCRATCH_PER_ROW 10
-#define TICK_US 5000000 /* how often an idle connection is proven to be one */
+#define GROUP_MAX_BYTES	 (2 * BLOCK_MAX_BYTES)
+#define SCRATCH_PER_ROW	 10
+#define TICK_US		 5000000 /* how often an idle connection is proven to be one */
 
 /* A stream as its writer knows it. */
 struct source {
 	struct stream *stream;
 	struct stream_pos pos;
-	uint64_t ledger_seq;  /* what the ledger says; valid unless in doubt */
-	uint64_t ledger_rows; /* rows up to there */
-	bool in_doubt;  /* the ledger has to be read */
-	bool is_known;  /* it was read once */
-	bool is_stopped; /* somebody else writes it */
-	uint64_t recovered, began_us; /* rows of an earlier start being stored since then (monotonic); 0: none */
+	uint64_t ledger_seq;	      /* what the ledger says; valid unless in doubt */
+	uint64_t ledger_rows;	      /* rows up to there */
+	bool in_doubt;		      /* the ledger has to be read */
+	bool is_known;		      /* it was read once */
+	bool is_stopped;	      /* somebody else writes it */
+	uint64_t recovered, began_us; /* rows of an earlier start being stored since then
+					 (monotonic); 0: none */
 };
 
 /* Blocks that go into one transaction. */
@@ -74,8 +75,8 @@ struct writer {
 	size_t scratch_room;
 	uint64_t clipped[ROW_TEXT_COUNT], repaired[ROW_TEXT_COUNT]; /* of this transaction */
 
-	unsigned wait_ms; /* before the next try; 0: nothing is wrong */
-	bool is_told;     /* the trouble was logged */
+	unsigned wait_ms;   /* before the next try; 0: nothing is wrong */
+	bool is_told;	    /* the trouble was logged */
 	uint64_t ticked_us; /* monotonic */
 };
 
@@ -86,7 +87,8 @@ const struct writer_counters *writer_counters(const struct writer *w)
 
 /* ---- rows of the group, as the insert asks for them ---- */
 
-static const struct row_head *group_row(struct writer *w, size_t row, const struct block_head **head)
+static const struct row_head *group_row(struct writer *w, size_t row,
+					const struct block_head **head)
 {
 	const struct group *g = &w->group;
 	unsigned b = w->cursor_block;
@@ -100,7 +102,8 @@ static const struct row_head *group_row(struct writer *w, size_t row, const stru
 	return block_row(g->block[b].at, (uint32_t)row - g->block[b].first_row);
 }
 
-static void value_fit(struct writer *w, const struct column *c, struct view text, uint8_t **scratch, struct db_value *out, bool *repaired)
+static void value_fit(struct writer *w, const struct column *c, struct view text, uint8_t **scratch,
+		      struct db_value *out, bool *repaired)
 {
 	struct view fitted = text;
 	unsigned fit = text.len ? text_fit(c, text, *scratch, &fitted) : FIT_AS_IS;
@@ -139,10 +142,12 @@ static void row_values(void *ctx, size_t row, struct db_value *values)
 			values[i].number = row_number(h, r, ROW_micro_ts, 0) / 1000000;
 			break;
 		case COLUMN_NUMBER:
-			values[i].number = row_number(h, r, c->value, c->value == ROW_expires ? -1 : 0);
+			values[i].number =
+				row_number(h, r, c->value, c->value == ROW_expires ? -1 : 0);
 			break;
 		case COLUMN_TEXT:
-			value_fit(w, c, row_text(h, r, c->value), &scratch, &values[i], &msg_repaired);
+			value_fit(w, c, row_text(h, r, c->value), &scratch, &values[i],
+				  &msg_repaired);
 			break;
 		case COLUMN_MSG_RAW:
 			raw = &values[i];
@@ -158,8 +163,9 @@ static void row_values(void *ctx, size_t row, struct db_value *values)
 /* ---- the group ---- */
 
 /*
- * Room for the repaired texts of a row. An octet of the message is in msg, in its header's column (authorization repeats one), in up to
- * two parts of it, and in as many as four more where a leg or custom field names the same header: less than SCRATCH_PER_ROW.
+ * Room for the repaired texts of a row. An octet of the message is in msg, in its header's column
+ * (authorization repeats one), in up to two parts of it, and in as many as four more where a leg or
+ * custom field names the same header: less than SCRATCH_PER_ROW.
  */
 static int scratch_ensure(struct writer *w, size_t row_bytes)
 {
@@ -210,7 +216,8 @@ static int group_read(struct writer *w, struct source *src)
 	w->group.blocks = w->group.rows = w->group.last_day = 0;
 	w->group.bytes = 0;
 	w->cursor_block = 0;
-	err = stream_read(w->options.spool, src->stream, &src->pos, w->buf, GROUP_MAX_BYTES, 2 * w->options.batch_rows, &len, &lost);
+	err = stream_read(w->options.spool, src->stream, &src->pos, w->buf, GROUP_MAX_BYTES,
+			  2 * w->options.batch_rows, &len, &lost);
 	if (lost)
 		counter_add(&w->counters.lost_damage, lost);
 	while (err == HT_OK && used < len && w->group.blocks < GROUP_MAX_BLOCKS) {
@@ -220,7 +227,8 @@ static int group_read(struct writer *w, struct source *src)
 	return err;
 }
 
-/* The rows, in as many statements as the server's packet size asks for (text may be written twice, as msg_raw, or escaped). */
+/* The rows, in as many statements as the server's packet size asks for (text may be written twice,
+ * as msg_raw, or escaped). */
 static int group_insert(struct writer *w)
 {
 	uint64_t most = db_max_packet(w->db) / 4;
@@ -232,7 +240,8 @@ static int group_insert(struct writer *w)
 		uint64_t bytes = 0;
 		size_t end = first;
 
-		while (end < w->group.rows && (end == first || bytes + group_row(w, end, &h)->bytes <= most))
+		while (end < w->group.rows &&
+		       (end == first || bytes + group_row(w, end, &h)->bytes <= most))
 			bytes += group_row(w, end++, &h)->bytes;
 		err = db_insert_run(w->insert, first, end - first, row_values, w);
 		first = end;
@@ -275,14 +284,16 @@ static void recovery_begin(struct source *src, uint64_t rows)
 {
 	src->recovered = rows;
 	src->began_us = clock_mono_us();
-	log_info("spool: stream %016" PRIx64 " of an earlier start: %" PRIu64 " rows to be stored", src->stream->id, rows);
+	log_info("spool: stream %016" PRIx64 " of an earlier start: %" PRIu64 " rows to be stored",
+		 src->stream->id, rows);
 }
 
 static void recovery_end(struct source *src)
 {
 	uint64_t us = clock_mono_us() - src->began_us;
 
-	log_info("spool: stream %016" PRIx64 " of an earlier start is stored: %" PRIu64 " rows in %" PRIu64 ".%03" PRIu64 " s",
+	log_info("spool: stream %016" PRIx64 " of an earlier start is stored: %" PRIu64
+		 " rows in %" PRIu64 ".%03" PRIu64 " s",
 		 src->stream->id, src->recovered, us / 1000000, us / 1000 % 1000);
 	src->recovered = 0;
 }
@@ -308,22 +319,26 @@ static void group_committed(struct writer *w, struct source *src)
 }
 
 /*
- * The ledger was read: what it says goes. Ahead of us: a transaction of which we did not hear went through. Behind us: the database
- * forgot some that it had confirmed; they are stored again. An old stream at first sight: the rest of it is recovered.
+ * The ledger was read: what it says goes. Ahead of us: a transaction of which we did not hear went
+ * through. Behind us: the database forgot some that it had confirmed; they are stored again. An old
+ * stream at first sight: the rest of it is recovered.
  */
 static void ledger_follow(struct writer *w, struct source *src, uint64_t seq)
 {
 	uint64_t rows = stream_rows_until(src->stream, seq);
 
 	if (!src->is_known && !src->stream->is_live) {
-		counter_add(&w->counters.recovered, src->stream->rows > rows ? src->stream->rows - rows : 0);
+		counter_add(&w->counters.recovered,
+			    src->stream->rows > rows ? src->stream->rows - rows : 0);
 		if (src->stream->rows > rows)
 			recovery_begin(src, src->stream->rows - rows);
 	} else if (rows > src->ledger_rows) {
 		counter_add(&w->counters.stored, rows - src->ledger_rows);
 	} else if (rows < src->ledger_rows) {
 		counter_add(&w->counters.rewound, src->ledger_rows - rows);
-		log_warning("database: it went back: %" PRIu64 " rows that it had confirmed are stored again", src->ledger_rows - rows);
+		log_warning("database: it went back: %" PRIu64
+			    " rows that it had confirmed are stored again",
+			    src->ledger_rows - rows);
 	}
 	src->is_known = true;
 	src->in_doubt = false;
@@ -334,14 +349,15 @@ static void ledger_follow(struct writer *w, struct source *src, uint64_t seq)
 static int source_claim(struct writer *w, struct source *src)
 {
 	uint64_t seq;
-	int err = ledger_claim(w->db, src->stream->node_id, src->stream->id, w->options.owner, src->stream->is_live && src->is_known,
-			       &seq);
+	int err = ledger_claim(w->db, src->stream->node_id, src->stream->id, w->options.owner,
+			       src->stream->is_live && src->is_known, &seq);
 
 	if (err == HT_OK)
 		ledger_follow(w, src, seq);
 	if (err == HT_EOWNER) {
 		src->is_stopped = true;
-		log_error("database: stream %016" PRIx64 ": somebody else writes it; it stops here (is node_id %" PRIu32
+		log_error("database: stream %016" PRIx64
+			  ": somebody else writes it; it stops here (is node_id %" PRIu32
 			  " used by two servers?)",
 			  src->stream->id, src->stream->node_id);
 	}
@@ -360,7 +376,8 @@ static int transaction(struct writer *w, struct source *src)
 	memset(w->repaired, 0, sizeof(w->repaired));
 	err = group_insert(w);
 	if (err == HT_OK)
-		err = ledger_advance(w->db, src->stream->node_id, src->stream->id, w->options.owner, src->ledger_seq, w->group.last_seq);
+		err = ledger_advance(w->db, src->stream->node_id, src->stream->id, w->options.owner,
+				     src->ledger_seq, w->group.last_seq);
 	if (err < 0) {
 		lease_drop(&w->lease); /* some were drawn for rows that are rolled back */
 		return err;
@@ -461,7 +478,8 @@ static void tell_trouble(struct writer *w, int err)
 		return;
 	w->is_told = true;
 	if (db_last_errno(w->db))
-		log_error("database: %s (%u: %s); rows wait in the spool", ht_strerror(err), db_last_errno(w->db), db_last_error(w->db));
+		log_error("database: %s (%u: %s); rows wait in the spool", ht_strerror(err),
+			  db_last_errno(w->db), db_last_error(w->db));
 	else
 		log_error("database: %s; rows wait in the spool", ht_strerror(err));
 }
@@ -475,7 +493,8 @@ static void all_is_well(struct writer *w)
 	atomic_store_explicit(&w->counters.is_up, true, memory_order_relaxed);
 }
 
-/* The transaction failed, or the connection could not be made. Nothing is given up; the question is only what comes before the next try. */
+/* The transaction failed, or the connection could not be made. Nothing is given up; the question is
+ * only what comes before the next try. */
 static void handle(struct writer *w, int err)
 {
 	if (err == HT_ECONN || !w->db) {
@@ -486,12 +505,14 @@ static void handle(struct writer *w, int err)
 	}
 	if (err != HT_EMISSING && err != HT_ERETRY && err != HT_EOWNER)
 		tell_trouble(w, err);
-	if (err == HT_EMISSING && db_last_errno(w->db) == 1146) /* ht-admin makes a table of ours when it looks for it */
+	if (err == HT_EMISSING &&
+	    db_last_errno(w->db) == 1146) /* ht-admin makes a table of ours when it looks for it */
 		err = HT_ECOLUMNS;
 	db_rollback(w->db);
 	if (err == HT_EMISSING)
 		err = admin_ask_days(w->options.admin, w->group.last_day);
-	if (err == HT_ECOLUMNS || err == HT_EMISSING) { /* look at the table again before the next try */
+	if (err == HT_ECOLUMNS ||
+	    err == HT_EMISSING) { /* look at the table again before the next try */
 		db_insert_free(w->insert);
 		w->insert = NULL;
 	}
@@ -503,12 +524,14 @@ static void handle(struct writer *w, int err)
 
 /* ---- the thread ---- */
 
-/* A stream in doubt is looked up in the ledger even if nothing new is there: the database may have gone back. */
+/* A stream in doubt is looked up in the ledger even if nothing new is there: the database may have
+ * gone back. */
 static bool source_has_work(const struct source *src)
 {
 	static const struct stream_pos beginning = { .seq = 1 };
 
-	return !src->is_stopped && stream_has_more(src->stream, src->in_doubt ? &beginning : &src->pos);
+	return !src->is_stopped &&
+	       stream_has_more(src->stream, src->in_doubt ? &beginning : &src->pos);
 }
 
 /* Live streams first, but in one turn of four an old one if any waits. */
@@ -544,12 +567,14 @@ static void sources_clean(struct writer *w)
 		pthread_mutex_unlock(&src->stream->lock);
 		if (src->stream->is_live || src->is_stopped || src->in_doubt || !is_gone)
 			continue;
-		if (ledger_forget(w->db, src->stream->node_id, src->stream->id, w->options.owner) == HT_OK)
+		if (ledger_forget(w->db, src->stream->node_id, src->stream->id, w->options.owner) ==
+		    HT_OK)
 			src->is_stopped = true;
 	}
 }
 
-/* Every few seconds: is the server still the one that confirmed what it has? Only then may segments be removed. */
+/* Every few seconds: is the server still the one that confirmed what it has? Only then may segments
+ * be removed. */
 static int tick(struct writer *w)
 {
 	uint64_t now_us = clock_mono_us();
@@ -577,7 +602,8 @@ static void wait_for_work(struct writer *w, int timeout_ms)
 		log_debug("writer: %s", ht_strerror(-errno));
 }
 
-/* Between 3/4 and all of the time, so that servers that lost the same database do not come back as one. */
+/* Between 3/4 and all of the time, so that servers that lost the same database do not come back as
+ * one. */
 static int with_jitter(unsigned ms)
 {
 	return (int)(ms - (unsigned)(clock_mono_us() % (ms / 4 + 1)));
@@ -656,7 +682,9 @@ static int sources_make(struct writer *w)
 		struct stream *st = spool_stream(w->options.spool, i);
 
 		if (st->writer == w->options.index)
-			w->sources[w->source_count++] = (struct source){ .stream = st, .pos = { .seq = 1 }, .in_doubt = true };
+			w->sources[w->source_count++] = (struct source){ .stream = st,
+									 .pos = { .seq = 1 },
+									 .in_doubt = true };
 	}
 	return HT_OK;
 }

@@ -2,11 +2,13 @@
  * @file
  * A database writer: blocks from the spool, one transaction of rows and ledger at a time.
  *
- * Exactly once: the ledger row of the stream moves in the transaction that stores the rows, from where it was to where they end, and only
- * if it is still there and ours. After any doubt (an error or a time-out on COMMIT, a new connection, the start) the ledger is read
- * with SELECT ... FOR UPDATE and the writer goes on behind what it says. There is no other memory of what is stored.
+ * Exactly once: the ledger row of the stream moves in the transaction that stores the rows, from
+ * where it was to where they end, and only if it is still there and ours. After any doubt (an error
+ * or a time-out on COMMIT, a new connection, the start) the ledger is read with SELECT ... FOR
+ * UPDATE and the writer goes on behind what it says. There is no other memory of what is stored.
  *
- * Threads: writer_run() is ht-db-N; writer_wake() is for ht-spool, writer_stop() for anyone; counters are read by anyone.
+ * Threads: writer_run() is ht-db-N; writer_wake() is for ht-spool, writer_stop() for anyone;
+ * counters are read by anyone.
  */
 #pragma once
 #include <stdbool.h>
@@ -22,7 +24,10 @@ struct spool;
 struct writer;
 
 /* Upper bounds of the latency histogram, milliseconds; a last bucket holds the rest. */
-#define WRITER_LATENCY_MS { 2, 5, 10, 20, 40, 60, 100, 200, 500, 1000, 2000, 5000, 10000, 30000, 60000 }
+#define WRITER_LATENCY_MS                                                                  \
+	{                                                                                  \
+		2, 5, 10, 20, 40, 60, 100, 200, 500, 1000, 2000, 5000, 10000, 30000, 60000 \
+	}
 #define WRITER_LATENCY_BUCKETS 16
 
 struct writer_counters {
@@ -46,7 +51,7 @@ struct writer_options {
 	struct spool *spool;
 	struct admin *admin;
 	const struct db_options *db;
-	uint64_t owner;   /* of this process start */
+	uint64_t owner;	  /* of this process start */
 	uint32_t node_id; /* whose leases row ids are drawn from */
 	uint32_t batch_rows;
 };
@@ -55,7 +60,8 @@ struct writer_options {
 HT_MUST_CHECK int writer_new(struct writer **out, const struct writer_options *options);
 void writer_free(struct writer *w);
 
-/** The thread: until writer_stop(), or until writer_finish() and nothing is left. Reconnects for ever. */
+/** The thread: until writer_stop(), or until writer_finish() and nothing is left. Reconnects for
+ * ever. */
 void writer_run(struct writer *w);
 
 /** Something was appended to one of its streams. */

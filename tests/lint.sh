@@ -35,7 +35,7 @@ done
 for metric in $(grep -oh '"heptap_[a-z_]*' web-sql/*.c conf/counters.h | tr -d '"' | sed 's/_\(bucket\|sum\|count\)$//' | sort -u); do
 	grep -q "$metric" README.md || bad "README.md does not say what $metric counts"
 done
-while IFS= read -r long; do bad "$long"; done < <(awk 'length($0) > 140 { print FILENAME ":" FNR ": line of " length($0) " characters" }' \
+while IFS= read -r long; do bad "$long"; done < <(awk 'length($0) > 110 { print FILENAME ":" FNR ": line of " length($0) " characters" }' \
 	capture/*.[ch] hep/*.[ch] storage/*.[ch] tune/*.[ch] web-sql/*.[ch] conf/*.[ch])
 bash -n conf/run.sh && bash -n conf/sample/send.sh || fail=1
 python3 -m compileall -q tests/e2e tests/bench >/dev/null || bad "a Python file does not compile"

@@ -1,19 +1,20 @@
 /*
- * The rules. Receive threads: half of the cores, since the database's client, the spool and usually the database itself want the others.
- * Receive buffer: what a burst of BURST_MS at the expected rate is charged by the kernel.
+ * The rules. Receive threads: half of the cores, since the database's client, the spool and usually
+ * the database itself want the others. Receive buffer: what a burst of BURST_MS at the expected
+ * rate is charged by the kernel.
  */
 #include "tune/plan.h"
 
 #include "tune/probe.h"
 
 #define RATE_PER_THREAD 20000 /* messages per second expected of one receive thread */
-#define BURST_MS 250
+#define BURST_MS	250
 #define DATAGRAM_CHARGE 2304 /* octets charged per datagram of 700 to 1400 octets */
-#define BUFFER_LEAST (8ULL << 20)
-#define BUFFER_MOST (512ULL << 20)
-#define THREADS_MOST 16
-#define BLOCKS_LEAST 4
-#define BLOCKS_MOST 64
+#define BUFFER_LEAST	(8ULL << 20)
+#define BUFFER_MOST	(512ULL << 20)
+#define THREADS_MOST	16
+#define BLOCKS_LEAST	4
+#define BLOCKS_MOST	64
 
 static uint64_t clamp(uint64_t x, uint64_t low, uint64_t high)
 {
@@ -42,7 +43,8 @@ static uint64_t buffer_for(const struct host *h, unsigned threads, unsigned sock
 
 	if (h->ram_bytes > 0 && (uint64_t)h->ram_bytes / 32 / threads < most)
 		most = (uint64_t)h->ram_bytes / 32 / threads;
-	if (h->udp_mem_bytes > 0 && sockets && (uint64_t)h->udp_mem_bytes / 4 / (threads * sockets) < most)
+	if (h->udp_mem_bytes > 0 && sockets &&
+	    (uint64_t)h->udp_mem_bytes / 4 / (threads * sockets) < most)
 		most = (uint64_t)h->udp_mem_bytes / 4 / (threads * sockets);
 	return clamp(want, BUFFER_LEAST, most);
 }

@@ -1,7 +1,7 @@
 /**
  * @file
- * What the configuration leaves open is decided here: a pure function from facts and wishes to a plan.
- * Threads: any.
+ * What the configuration leaves open is decided here: a pure function from facts and wishes to a
+ * plan. Threads: any.
  */
 #pragma once
 #include <stdint.h>
@@ -17,10 +17,10 @@ struct plan_wish {
 };
 
 struct plan {
-	unsigned hep_threads; /* 1..64 */
-	unsigned writers;     /* 1..8 */
+	unsigned hep_threads;	/* 1..64 */
+	unsigned writers;	/* 1..8 */
 	uint64_t socket_buffer; /* effective octets wanted of each receive buffer */
-	unsigned blocks;      /* per receive thread; a power of two */
+	unsigned blocks;	/* per receive thread; a power of two */
 };
 
 void plan_make(const struct host *host, const struct plan_wish *wish, struct plan *out);

@@ -11,7 +11,8 @@
 
 #define MAX_CPUS 1024
 
-__attribute__((format(printf, 4, 5))) static bool read_text(const char *root, char *out, size_t size, const char *format, ...)
+__attribute__((format(printf, 4, 5))) static bool read_text(const char *root, char *out,
+							    size_t size, const char *format, ...)
 {
 	char path[512], tail[256];
 	va_list args;
@@ -59,7 +60,8 @@ static int64_t cores_count(const char *root)
 	for (int i = 0; i < MAX_CPUS; i++) {
 		if (!online[i])
 			continue;
-		if (!read_text(root, text, sizeof(text), "/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list", i) ||
+		if (!read_text(root, text, sizeof(text),
+			       "/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list", i) ||
 		    atoi(text) == i)
 			cores++;
 	}
@@ -88,9 +90,11 @@ static int64_t ram_bytes(const char *root)
 	char text[4096], *at;
 	int64_t bytes = -1, limit;
 
-	if (read_text(root, text, sizeof(text), "/proc/meminfo") && (at = strstr(text, "MemTotal:")))
+	if (read_text(root, text, sizeof(text), "/proc/meminfo") &&
+	    (at = strstr(text, "MemTotal:")))
 		bytes = strtoll(at + 9, NULL, 10) * 1024;
-	if (read_text(root, text, sizeof(text), "/sys/fs/cgroup/memory.max") && text[0] >= '0' && text[0] <= '9') {
+	if (read_text(root, text, sizeof(text), "/sys/fs/cgroup/memory.max") && text[0] >= '0' &&
+	    text[0] <= '9') {
 		limit = strtoll(text, NULL, 10);
 		if (bytes < 0 || limit < bytes)
 			bytes = limit;
@@ -110,6 +114,7 @@ void host_probe(const char *root, struct host *out)
 			      .udp_mem_bytes = -1 };
 	if (read_text(root, text, sizeof(text), "/proc/sys/net/core/rmem_max"))
 		out->rmem_max = strtoll(text, NULL, 10);
-	if (read_text(root, text, sizeof(text), "/proc/sys/net/ipv4/udp_mem") && sscanf(text, "%lld %lld", &low, &middle) == 2)
+	if (read_text(root, text, sizeof(text), "/proc/sys/net/ipv4/udp_mem") &&
+	    sscanf(text, "%lld %lld", &low, &middle) == 2)
 		out->udp_mem_bytes = middle * sysconf(_SC_PAGESIZE);
 }

@@ -21,7 +21,8 @@ static void counter_line(struct evbuffer *out, const char *name, uint64_t value)
 	evbuffer_add_printf(out, "%s %" PRIu64 "\n", name, value);
 }
 
-static void single(struct evbuffer *out, const char *name, const char *type, const char *help, uint64_t value)
+static void single(struct evbuffer *out, const char *name, const char *type, const char *help,
+		   uint64_t value)
 {
 	family(out, name, type, help);
 	counter_line(out, name, value);
@@ -29,59 +30,84 @@ static void single(struct evbuffer *out, const char *name, const char *type, con
 
 /* ---- metrics, group by group ---- */
 
-/* All series of a family have to stand together: one pass per line of the list, a head where the family changes. */
-static void metrics_sources(struct evbuffer *out, const struct stats_sources *from, const struct stats *st)
+/* All series of a family have to stand together: one pass per line of the list, a head where the
+ * family changes. */
+static void metrics_sources(struct evbuffer *out, const struct stats_sources *from,
+			    const struct stats *st)
 {
 	const char *last = "";
 
-#define X(field, metric, label, help)                                                                                           \
-	if (strcmp(last, metric) != 0)                                                                                          \
-		family(out, metric, "counter", help);                                                                           \
-	last = metric;                                                                                                          \
-	for (unsigned i = 0; i < from->source_count; i++)                                                                       \
-		evbuffer_add_printf(out, "%s{source=\"%s\"%s%s} %" PRIu64 "\n", metric, from->source_name[i], *label ? "," : "", \
-				    label, st->source[i].field);
+#define X(field, metric, label, help)                                                   \
+	if (strcmp(last, metric) != 0)                                                  \
+		family(out, metric, "counter", help);                                   \
+	last = metric;                                                                  \
+	for (unsigned i = 0; i < from->source_count; i++)                               \
+		evbuffer_add_printf(out, "%s{source=\"%s\"%s%s} %" PRIu64 "\n", metric, \
+				    from->source_name[i], *label ? "," : "", label,     \
+				    st->source[i].field);
 	SOURCE_COUNTERS(X)
 #undef X
-	family(out, "heptap_packets_seen_total", "counter", "packets that reached a socket, taken or dropped");
+	family(out, "heptap_packets_seen_total", "counter",
+	       "packets that reached a socket, taken or dropped");
 	for (unsigned i = 0; i < from->source_count; i++)
-		evbuffer_add_printf(out, "heptap_packets_seen_total{source=\"%s\"} %" PRIu64 "\n", from->source_name[i],
+		evbuffer_add_printf(out, "heptap_packets_seen_total{source=\"%s\"} %" PRIu64 "\n",
+				    from->source_name[i],
 				    st->source[i].datagrams + st->source[i].kernel_dropped);
 	family(out, "heptap_packets_held", "gauge", "packets taken and not yet done with");
 	for (unsigned i = 0; i < from->source_count; i++)
-		evbuffer_add_printf(out, "heptap_packets_held{source=\"%s\"} %" PRIu64 "\n", from->source_name[i],
-				    st->source[i].datagrams - st->source[i].carriers - st->source[i].incomplete_truncated);
+		evbuffer_add_printf(out, "heptap_packets_held{source=\"%s\"} %" PRIu64 "\n",
+				    from->source_name[i],
+				    st->source[i].datagrams - st->source[i].carriers -
+					    st->source[i].incomplete_truncated);
 }
 
 static void metrics_messages(struct evbuffer *out, const struct stats *st)
 {
-	static const char *const reason[SHED_REASONS] = { [SHED_MEMORY] = "memory", [SHED_SPOOL] = "spool" };
+	static const char *const reason[SHED_REASONS] = {
+		[SHED_MEMORY] = "memory", [SHED_SPOOL] = "spool"
+	};
 
-	family(out, "heptap_shed_total", "counter", "messages given up under pressure, by class (1 reports to 5 INVITE dialogs) and reason");
+	family(out, "heptap_shed_total", "counter",
+	       "messages given up under pressure, by class (1 reports to 5 INVITE dialogs) and "
+	       "reason");
 	for (unsigned k = 1; k <= SHED_CLASSES; k++)
 		for (unsigned r = 0; r < SHED_REASONS; r++)
-			evbuffer_add_printf(out, "heptap_shed_total{class=\"%u\",reason=\"%s\"} %" PRIu64 "\n", k, reason[r],
-					    st->all.shed[r][k]);
-	single(out, "heptap_accepted_total", "counter", "messages that became rows", st->all.accepted);
+			evbuffer_add_printf(
+				out, "heptap_shed_total{class=\"%u\",reason=\"%s\"} %" PRIu64 "\n",
+				k, reason[r], st->all.shed[r][k]);
+	single(out, "heptap_accepted_total", "counter", "messages that became rows",
+	       st->all.accepted);
 }
 
-static void metrics_rows(struct evbuffer *out, const struct stats_sources *from, const struct stats *st)
+static void metrics_rows(struct evbuffer *out, const struct stats_sources *from,
+			 const struct stats *st)
 {
-	single(out, "heptap_rows_made_total", "counter", "rows made of messages", st->all.rows_made);
-	single(out, "heptap_rows_recovered_total", "counter", "rows of earlier starts found in the spool behind the ledger", st->recovered);
-	single(out, "heptap_rows_rewound_total", "counter", "rows counted stored that the database had forgotten", st->rewound);
+	single(out, "heptap_rows_made_total", "counter", "rows made of messages",
+	       st->all.rows_made);
+	single(out, "heptap_rows_recovered_total", "counter",
+	       "rows of earlier starts found in the spool behind the ledger", st->recovered);
+	single(out, "heptap_rows_rewound_total", "counter",
+	       "rows counted stored that the database had forgotten", st->rewound);
 	family(out, "heptap_stored_total", "counter", "rows committed, by table");
-	evbuffer_add_printf(out, "heptap_stored_total{table=\"%s\"} %" PRIu64 "\n", from->table, st->stored);
+	evbuffer_add_printf(out, "heptap_stored_total{table=\"%s\"} %" PRIu64 "\n", from->table,
+			    st->stored);
 	single(out, "heptap_rejected_total", "counter", "rows the database refused", st->rejected);
 	family(out, "heptap_lost_total", "counter", "rows lost, by reason");
-	evbuffer_add_printf(out, "heptap_lost_total{reason=\"damage\"} %" PRIu64 "\nheptap_lost_total{reason=\"shutdown\"} %" PRIu64 "\n",
+	evbuffer_add_printf(out,
+			    "heptap_lost_total{reason=\"damage\"} %" PRIu64
+			    "\nheptap_lost_total{reason=\"shutdown\"} %" PRIu64 "\n",
 			    st->lost_damage, st->lost_shutdown);
-	single(out, "heptap_in_memory", "gauge", "rows in blocks that are not in the spool yet", st->in_memory);
-	single(out, "heptap_in_spool", "gauge", "rows in the spool that are not stored yet", st->in_spool);
-	single(out, "heptap_spool_bytes", "gauge", "octets of segments, stored ones of the last half minute included", st->spool_bytes);
+	single(out, "heptap_in_memory", "gauge", "rows in blocks that are not in the spool yet",
+	       st->in_memory);
+	single(out, "heptap_in_spool", "gauge", "rows in the spool that are not stored yet",
+	       st->in_spool);
+	single(out, "heptap_spool_bytes", "gauge",
+	       "octets of segments, stored ones of the last half minute included", st->spool_bytes);
 	single(out, "heptap_spool_ok", "gauge", "1 while the spool takes blocks", st->is_spool_ok);
-	single(out, "heptap_spool_torn_bytes_total", "counter", "octets cut from unfinished blocks at start", st->torn_bytes);
-	single(out, "heptap_spool_blocks_total", "counter", "blocks appended to the spool", st->blocks_appended);
+	single(out, "heptap_spool_torn_bytes_total", "counter",
+	       "octets cut from unfinished blocks at start", st->torn_bytes);
+	single(out, "heptap_spool_blocks_total", "counter", "blocks appended to the spool",
+	       st->blocks_appended);
 }
 
 static void metrics_texts(struct evbuffer *out, const struct stats *st)
@@ -95,11 +121,16 @@ static void metrics_texts(struct evbuffer *out, const struct stats *st)
 	family(out, "heptap_clipped_total", "counter", "texts cut to the width of their column");
 	for (unsigned t = 0; t < ROW_TEXT_COUNT; t++)
 		if (st->clipped[t])
-			evbuffer_add_printf(out, "heptap_clipped_total{column=\"%s\"} %" PRIu64 "\n", name[t], st->clipped[t]);
-	family(out, "heptap_repaired_total", "counter", "texts made valid in the character set of their column");
+			evbuffer_add_printf(out,
+					    "heptap_clipped_total{column=\"%s\"} %" PRIu64 "\n",
+					    name[t], st->clipped[t]);
+	family(out, "heptap_repaired_total", "counter",
+	       "texts made valid in the character set of their column");
 	for (unsigned t = 0; t < ROW_TEXT_COUNT; t++)
 		if (st->repaired[t])
-			evbuffer_add_printf(out, "heptap_repaired_total{column=\"%s\"} %" PRIu64 "\n", name[t], st->repaired[t]);
+			evbuffer_add_printf(out,
+					    "heptap_repaired_total{column=\"%s\"} %" PRIu64 "\n",
+					    name[t], st->repaired[t]);
 }
 
 static void metrics_database(struct evbuffer *out, const struct stats *st)
@@ -108,18 +139,22 @@ static void metrics_database(struct evbuffer *out, const struct stats *st)
 	uint64_t sum = 0;
 
 	single(out, "heptap_db_up", "gauge", "1 while every writer stores", st->is_db_up);
-	single(out, "heptap_transactions_total", "counter", "transactions committed", st->transactions);
-	single(out, "heptap_retries_total", "counter", "transactions or connections tried again", st->retries);
+	single(out, "heptap_transactions_total", "counter", "transactions committed",
+	       st->transactions);
+	single(out, "heptap_retries_total", "counter", "transactions or connections tried again",
+	       st->retries);
 	family(out, "heptap_store_latency_seconds", "histogram", "arrival to commit, per row");
 	for (unsigned b = 0; b < WRITER_LATENCY_BUCKETS - 1; b++) {
 		sum += st->latency[b];
-		evbuffer_add_printf(out, "heptap_store_latency_seconds_bucket{le=\"%u.%03u\"} %" PRIu64 "\n", bound_ms[b] / 1000,
-				    bound_ms[b] % 1000, sum);
+		evbuffer_add_printf(
+			out, "heptap_store_latency_seconds_bucket{le=\"%u.%03u\"} %" PRIu64 "\n",
+			bound_ms[b] / 1000, bound_ms[b] % 1000, sum);
 	}
 	sum += st->latency[WRITER_LATENCY_BUCKETS - 1];
-	evbuffer_add_printf(out, "heptap_store_latency_seconds_bucket{le=\"+Inf\"} %" PRIu64 "\n", sum);
-	evbuffer_add_printf(out, "heptap_store_latency_seconds_sum %" PRIu64 ".%06" PRIu64 "\n", st->latency_sum_us / 1000000,
-			    st->latency_sum_us % 1000000);
+	evbuffer_add_printf(out, "heptap_store_latency_seconds_bucket{le=\"+Inf\"} %" PRIu64 "\n",
+			    sum);
+	evbuffer_add_printf(out, "heptap_store_latency_seconds_sum %" PRIu64 ".%06" PRIu64 "\n",
+			    st->latency_sum_us / 1000000, st->latency_sum_us % 1000000);
 	counter_line(out, "heptap_store_latency_seconds_count", sum);
 }
 
@@ -141,14 +176,20 @@ static void metrics_process(struct evbuffer *out, const struct stats_sources *fr
 	struct timespec cpu;
 
 	family(out, "heptap_memory_bytes", "gauge", "memory, by group and kind");
-	evbuffer_add_printf(out, "heptap_memory_bytes{group=\"blocks\",kind=\"reserved\"} %" PRIu64 "\n", from->block_bytes);
-	evbuffer_add_printf(out, "heptap_memory_bytes{group=\"process\",kind=\"resident\"} %" PRIu64 "\n", resident_bytes());
+	evbuffer_add_printf(out,
+			    "heptap_memory_bytes{group=\"blocks\",kind=\"reserved\"} %" PRIu64 "\n",
+			    from->block_bytes);
+	evbuffer_add_printf(
+		out, "heptap_memory_bytes{group=\"process\",kind=\"resident\"} %" PRIu64 "\n",
+		resident_bytes());
 	family(out, "heptap_thread_cpu_seconds_total", "counter", "CPU time, by thread");
 	for (unsigned i = 0; i < from->thread_count; i++)
 		if (clock_gettime(from->thread[i].cpu, &cpu) == 0)
-			evbuffer_add_printf(out, "heptap_thread_cpu_seconds_total{thread=\"%s\"} %lld.%06ld\n", from->thread[i].name,
-					    (long long)cpu.tv_sec, cpu.tv_nsec / 1000);
-	single(out, "heptap_start_time_seconds", "gauge", "start of the process, seconds since 1970", from->started_us / 1000000);
+			evbuffer_add_printf(
+				out, "heptap_thread_cpu_seconds_total{thread=\"%s\"} %lld.%06ld\n",
+				from->thread[i].name, (long long)cpu.tv_sec, cpu.tv_nsec / 1000);
+	single(out, "heptap_start_time_seconds", "gauge",
+	       "start of the process, seconds since 1970", from->started_us / 1000000);
 	family(out, "heptap_build_info", "gauge", "version");
 	evbuffer_add_printf(out, "heptap_build_info{version=\"%s\"} 1\n", HEPTAP_VERSION);
 }
@@ -188,7 +229,8 @@ static int answer_readyz(void *ctx, struct evbuffer *out, const char **type)
 	(void)type;
 	stats_take(from, &st);
 	is_keeping = st.is_db_up || st.is_spool_ok;
-	evbuffer_add_printf(out, "receiving: %s\nstoring: %s\nspooling: %s\n", is_receiving ? "yes" : "no", st.is_db_up ? "yes" : "no",
+	evbuffer_add_printf(out, "receiving: %s\nstoring: %s\nspooling: %s\n",
+			    is_receiving ? "yes" : "no", st.is_db_up ? "yes" : "no",
 			    st.is_spool_ok ? "yes" : "no");
 	return is_receiving && is_keeping ? 200 : 503;
 }
@@ -198,29 +240,32 @@ static int answer_readyz(void *ctx, struct evbuffer *out, const char **type)
 static json_t *status_messages(const struct stats_source *s)
 {
 	uint64_t not_sip = s->not_sip_empty + s->not_sip_type + s->not_sip_content;
-	uint64_t malformed = s->malformed_short + s->malformed_version + s->malformed_length + s->malformed_chunk +
-			     s->malformed_address + s->malformed_inflate + s->malformed_oversize;
+	uint64_t malformed = s->malformed_short + s->malformed_version + s->malformed_length +
+			     s->malformed_chunk + s->malformed_address + s->malformed_inflate +
+			     s->malformed_oversize;
 	uint64_t shed = 0;
 
 	for (unsigned r = 0; r < SHED_REASONS; r++)
 		for (unsigned k = 0; k <= SHED_CLASSES; k++)
 			shed += s->shed[r][k];
-	return json_pack("{sIsIsIsIsIsI}", "received", (json_int_t)s->received, "not_sip", (json_int_t)not_sip, "malformed",
-			 (json_int_t)malformed, "denied", (json_int_t)(s->denied_allow + s->denied_key), "shed", (json_int_t)shed,
+	return json_pack("{sIsIsIsIsIsI}", "received", (json_int_t)s->received, "not_sip",
+			 (json_int_t)not_sip, "malformed", (json_int_t)malformed, "denied",
+			 (json_int_t)(s->denied_allow + s->denied_key), "shed", (json_int_t)shed,
 			 "accepted", (json_int_t)s->accepted);
 }
 
 static json_t *status_packets(const struct stats_source *s)
 {
-	return json_pack("{sIsIsIsI}", "seen", (json_int_t)(s->datagrams + s->kernel_dropped), "kernel_dropped",
-			 (json_int_t)s->kernel_dropped, "incomplete", (json_int_t)s->incomplete_truncated, "carriers",
-			 (json_int_t)s->carriers);
+	return json_pack("{sIsIsIsI}", "seen", (json_int_t)(s->datagrams + s->kernel_dropped),
+			 "kernel_dropped", (json_int_t)s->kernel_dropped, "incomplete",
+			 (json_int_t)s->incomplete_truncated, "carriers", (json_int_t)s->carriers);
 }
 
 static json_t *status_rows(const struct stats *st)
 {
-	return json_pack("{sIsIsIsIsIsIsIsI}", "made", (json_int_t)st->all.rows_made, "recovered", (json_int_t)st->recovered, "rewound",
-			 (json_int_t)st->rewound, "stored", (json_int_t)st->stored, "rejected", (json_int_t)st->rejected, "in_memory",
+	return json_pack("{sIsIsIsIsIsIsIsI}", "made", (json_int_t)st->all.rows_made, "recovered",
+			 (json_int_t)st->recovered, "rewound", (json_int_t)st->rewound, "stored",
+			 (json_int_t)st->stored, "rejected", (json_int_t)st->rejected, "in_memory",
 			 (json_int_t)st->in_memory, "in_spool", (json_int_t)st->in_spool, "lost",
 			 (json_int_t)(st->lost_damage + st->lost_shutdown));
 }
@@ -235,12 +280,16 @@ static int answer_status(void *ctx, struct evbuffer *out, const char **type)
 	*type = "application/json";
 	stats_take(from, &st);
 	for (unsigned i = 0; i < from->source_count; i++)
-		json_array_append_new(sources, json_pack("{sssoso}", "name", from->source_name[i], "packets",
-							 status_packets(&st.source[i]), "messages", status_messages(&st.source[i])));
-	root = json_pack("{sssssIsbsbsbsososososI}", "version", HEPTAP_VERSION, "node", from->node, "uptime_s",
-			 (json_int_t)((clock_wall_us() - from->started_us) / 1000000), "receiving", atomic_load(from->is_receiving),
-			 "storing", st.is_db_up, "spooling", st.is_spool_ok, "packets", status_packets(&st.all), "messages",
-			 status_messages(&st.all), "rows", status_rows(&st), "sources", sources, "spool_bytes", (json_int_t)st.spool_bytes);
+		json_array_append_new(sources,
+				      json_pack("{sssoso}", "name", from->source_name[i], "packets",
+						status_packets(&st.source[i]), "messages",
+						status_messages(&st.source[i])));
+	root = json_pack("{sssssIsbsbsbsososososI}", "version", HEPTAP_VERSION, "node", from->node,
+			 "uptime_s", (json_int_t)((clock_wall_us() - from->started_us) / 1000000),
+			 "receiving", atomic_load(from->is_receiving), "storing", st.is_db_up,
+			 "spooling", st.is_spool_ok, "packets", status_packets(&st.all), "messages",
+			 status_messages(&st.all), "rows", status_rows(&st), "sources", sources,
+			 "spool_bytes", (json_int_t)st.spool_bytes);
 	text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
 	json_decref(root);
 	if (!text)

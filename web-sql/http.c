@@ -20,16 +20,18 @@ struct http {
 	struct event *each_second;
 	struct evhttp_connection *known[HTTP_MAX_CONNECTIONS]; /* have sent a request */
 	unsigned known_count;
-	uint64_t silent_us[HTTP_MAX_CONNECTIONS]; /* when the others came, monotonic, oldest first */
+	uint64_t
+		silent_us[HTTP_MAX_CONNECTIONS]; /* when the others came, monotonic, oldest first */
 	unsigned silent_count;
 };
 
 /* ---- bounds ---- */
 
 /*
- * evhttp tells of the end of a connection that sent a request, but not of one that never did; those it ends itself after HTTP_TIMEOUT_S. So
- * the first kind is known by pointer, and the second, silent one by when it came. At the bound the listener rests, and the kernel's
- * backlog holds who comes.
+ * evhttp tells of the end of a connection that sent a request, but not of one that never did; those
+ * it ends itself after HTTP_TIMEOUT_S. So the first kind is known by pointer, and the second,
+ * silent one by when it came. At the bound the listener rests, and the kernel's backlog holds who
+ * comes.
  */
 static void silent_forget_old(struct http *h)
 {
@@ -57,7 +59,8 @@ static void second_passed(evutil_socket_t fd, short what, void *ctx)
 	accept_if_room(ctx);
 }
 
-/* evhttp asks for what a new connection is to be made of: the one moment at which it says that there is one. */
+/* evhttp asks for what a new connection is to be made of: the one moment at which it says that
+ * there is one. */
 static struct bufferevent *connection_new(struct event_base *base, void *ctx)
 {
 	struct http *h = ctx;
@@ -100,7 +103,8 @@ static void connection_know(struct http *h, struct evhttp_connection *connection
 /* In a time that does not tell where the first difference is. */
 static bool token_is_right(const struct http *h, struct evhttp_request *request)
 {
-	const char *given = evhttp_find_header(evhttp_request_get_input_headers(request), "Authorization");
+	const char *given =
+		evhttp_find_header(evhttp_request_get_input_headers(request), "Authorization");
 	size_t len = strlen(h->token), given_len;
 	unsigned differ = 0;
 
@@ -123,11 +127,13 @@ static const struct http_path *path_find(const struct http *h, struct evhttp_req
 	return NULL;
 }
 
-static void send_plain(struct evhttp_request *request, int code, const char *reason, const char *text)
+static void send_plain(struct evhttp_request *request, int code, const char *reason,
+		       const char *text)
 {
 	struct evbuffer *out = evbuffer_new();
 
-	evhttp_add_header(evhttp_request_get_output_headers(request), "Content-Type", "text/plain; charset=utf-8");
+	evhttp_add_header(evhttp_request_get_output_headers(request), "Content-Type",
+			  "text/plain; charset=utf-8");
 	if (out)
 		evbuffer_add(out, text, strlen(text));
 	evhttp_send_reply(request, code, reason, out);
@@ -149,7 +155,8 @@ static void request_answer(struct evhttp_request *request, void *ctx)
 		return;
 	}
 	if (h->token && !p->is_open && !token_is_right(h, request)) {
-		evhttp_add_header(evhttp_request_get_output_headers(request), "WWW-Authenticate", "Bearer");
+		evhttp_add_header(evhttp_request_get_output_headers(request), "WWW-Authenticate",
+				  "Bearer");
 		send_plain(request, 401, "Unauthorized", "a bearer token is asked for here\n");
 		return;
 	}
@@ -166,7 +173,8 @@ static void request_answer(struct evhttp_request *request, void *ctx)
 
 /* ---- life ---- */
 
-int http_open(struct http **out, struct event_base *base, const struct sockaddr *addr, socklen_t addr_len)
+int http_open(struct http **out, struct event_base *base, const struct sockaddr *addr,
+	      socklen_t addr_len)
 {
 	struct http *h = calloc(1, sizeof(*h));
 	int err;
@@ -184,8 +192,9 @@ int http_open(struct http **out, struct event_base *base, const struct sockaddr 
 	evhttp_set_max_headers_size(h->server, HTTP_MAX_BODY);
 	evhttp_set_timeout(h->server, HTTP_TIMEOUT_S);
 	evhttp_set_bevcb(h->server, connection_new, h);
-	h->listener = evconnlistener_new_bind(base, NULL, NULL, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE, 64, addr,
-					      (int)addr_len);
+	h->listener = evconnlistener_new_bind(
+		base, NULL, NULL, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE,
+		64, addr, (int)addr_len);
 	if (!h->listener) {
 		err = errno ? -errno : -EINVAL;
 		http_close(h);

@@ -12,12 +12,13 @@
 #include "conf/err.h"
 
 #define HTTP_MAX_CONNECTIONS 64
-#define HTTP_MAX_BODY 8192
-#define HTTP_TIMEOUT_S 10
+#define HTTP_MAX_BODY	     8192
+#define HTTP_TIMEOUT_S	     10
 
 struct http;
 
-/* Answer a GET: append the body to @p out. @return the status code; @p type is set to the content type. */
+/* Answer a GET: append the body to @p out. @return the status code; @p type is set to the content
+ * type. */
 typedef int http_answer_fn(void *ctx, struct evbuffer *out, const char **type);
 
 struct http_path {
@@ -27,13 +28,15 @@ struct http_path {
 };
 
 /** Bind the address; http_serve() starts to answer. @return HT_OK or -errno. */
-HT_MUST_CHECK int http_open(struct http **out, struct event_base *base, const struct sockaddr *addr, socklen_t addr_len);
+HT_MUST_CHECK int http_open(struct http **out, struct event_base *base, const struct sockaddr *addr,
+			    socklen_t addr_len);
 
 /**
  * Answer these paths.
  * @param paths  Ends with a NULL path; has to live as long as the server, as has @p ctx.
  * @param token  Bearer token asked for, or NULL; copied.
  */
-HT_MUST_CHECK int http_serve(struct http *h, const struct http_path *paths, void *ctx, const char *token);
+HT_MUST_CHECK int http_serve(struct http *h, const struct http_path *paths, void *ctx,
+			     const char *token);
 
 void http_close(struct http *h);

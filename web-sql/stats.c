@@ -1,4 +1,5 @@
-/* Downstream first: stored, then appended, then made; and for each source outcomes first, then received. */
+/* Downstream first: stored, then appended, then made; and for each source outcomes first, then
+ * received. */
 #include "web-sql/stats.h"
 
 #include <string.h>

@@ -1,13 +1,14 @@
 /**
  * @file
- * The numbers of the whole process in one place: sums over threads, taken so that the accounting lines hold.
+ * The numbers of the whole process in one place: sums over threads, taken so that the accounting
+ * lines hold.
  *
  *     packets:  seen = kernel_dropped + incomplete + carriers
  *     messages: received = not_sip + malformed + denied + shed + accepted
  *     rows:     rows_made + recovered + rewound = stored + rejected + in_memory + in_spool + lost
  *
- * Outcomes are read before what they are outcomes of, so that no difference is ever negative, and each is 0 at rest.
- * Threads: main.
+ * Outcomes are read before what they are outcomes of, so that no difference is ever negative, and
+ * each is 0 at rest. Threads: main.
  */
 #pragma once
 #include <pthread.h>
@@ -33,7 +34,7 @@ struct stats_sources {
 	struct writer *const *writers;
 	const char *node;
 	const char *table;
-	uint64_t started_us; /* wall clock */
+	uint64_t started_us;  /* wall clock */
 	uint64_t block_bytes; /* reserved for blocks */
 	unsigned thread_count;
 	struct {

@@ -1,6 +1,7 @@
 /*
- * The bare bulk insert: the rows of a spool folder, all values ready in memory, batch after batch into the table.
- * bench_insert SPOOL SOCKET DATABASE TABLE BATCH: prints rows, seconds and own CPU seconds of the inserting alone.
+ * The bare bulk insert: the rows of a spool folder, all values ready in memory, batch after batch
+ * into the table. bench_insert SPOOL SOCKET DATABASE TABLE BATCH: prints rows, seconds and own CPU
+ * seconds of the inserting alone.
  */
 #include <dirent.h>
 #include <stdio.h>
@@ -141,6 +142,7 @@ int main(int argc, char **argv)
 			return 3;
 		}
 	}
-	printf("%zu %.4f %.4f\n", row_count, seconds(CLOCK_MONOTONIC) - wall, seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu);
+	printf("%zu %.4f %.4f\n", row_count, seconds(CLOCK_MONOTONIC) - wall,
+	       seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu);
 	return 0;
 }

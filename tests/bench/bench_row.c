@@ -1,8 +1,10 @@
 /*
  * From datagram to row in a block, against a bare scan of the same octets: bench_row FILE ROUNDS
- * The scan is what a program would do that only ever sees well-formed messages: walk the chunks, find the header lines, remember where those
- * lie that are stored, and user, host, tag and branch in them. It checks no bound twice, knows no compact form, folding, quoting or case, counts
- * nothing, decides nothing and copies nothing. Prints pairs of microseconds per message, taken in turn.
+ * The scan is what a program would do that only ever sees well-formed messages: walk the chunks,
+ * find the header lines, remember where those lie that are stored, and user, host, tag and branch
+ * in them. It checks no bound twice, knows no compact form, folding, quoting or case, counts
+ * nothing, decides nothing and copies nothing. Prints pairs of microseconds per message, taken in
+ * turn.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,7 +34,20 @@ struct field {
 	size_t len;
 };
 
-enum { RURI, FROM, TO, CALL_ID, CSEQ, VIA, CONTACT, AGENT, TYPE, LINES, PARTS = LINES, FIELDS = LINES + 16 };
+enum {
+	RURI,
+	FROM,
+	TO,
+	CALL_ID,
+	CSEQ,
+	VIA,
+	CONTACT,
+	AGENT,
+	TYPE,
+	LINES,
+	PARTS = LINES,
+	FIELDS = LINES + 16
+};
 static struct field field[FIELDS + 32];
 
 /* user, host and tag of a URI that is well-formed */
@@ -61,15 +76,26 @@ static void scan_line(const uint8_t *at, size_t name, size_t len)
 		const char *name;
 		size_t len;
 		int field;
-	} wanted[] = { { "Via", 3, VIA },	    { "From", 4, FROM },	   { "To", 2, TO },
-		       { "Call-ID", 7, CALL_ID },   { "CSeq", 4, CSEQ },	   { "Contact", 7, CONTACT },
-		       { "User-Agent", 10, AGENT }, { "Content-Type", 12, TYPE }, { "Server", 6, AGENT },
-		       { "Authorization", 13, 9 },  { "Proxy-Authorization", 19, 9 }, { "P-Asserted-Identity", 19, 10 },
-		       { "Diversion", 9, 11 },	    { "Reason", 6, 12 },	   { "X-CID", 5, 13 },
+	} wanted[] = { { "Via", 3, VIA },
+		       { "From", 4, FROM },
+		       { "To", 2, TO },
+		       { "Call-ID", 7, CALL_ID },
+		       { "CSeq", 4, CSEQ },
+		       { "Contact", 7, CONTACT },
+		       { "User-Agent", 10, AGENT },
+		       { "Content-Type", 12, TYPE },
+		       { "Server", 6, AGENT },
+		       { "Authorization", 13, 9 },
+		       { "Proxy-Authorization", 19, 9 },
+		       { "P-Asserted-Identity", 19, 10 },
+		       { "Diversion", 9, 11 },
+		       { "Reason", 6, 12 },
+		       { "X-CID", 5, 13 },
 		       { "Expires", 7, 14 } };
 
 	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
-		if (wanted[i].len == name && memcmp(wanted[i].name, at, name) == 0 && !field[wanted[i].field].at)
+		if (wanted[i].len == name && memcmp(wanted[i].name, at, name) == 0 &&
+		    !field[wanted[i].field].at)
 			field[wanted[i].field] = (struct field){ at + name + 2, len - name - 2 };
 }
 
@@ -145,7 +171,11 @@ static void rows(struct worker *w, const struct datagrams *d)
 
 int main(int argc, char **argv)
 {
-	struct worker_options o = { .snapshot = &published, .blocks = 8, .batch_rows = 1000, .batch_us = 20000, .sources = 1 };
+	struct worker_options o = { .snapshot = &published,
+				    .blocks = 8,
+				    .batch_rows = 1000,
+				    .batch_us = 20000,
+				    .sources = 1 };
 	struct datagrams d;
 	struct conf *conf;
 	struct worker *w;
@@ -155,7 +185,8 @@ int main(int argc, char **argv)
 		return 2;
 	o.spool_fd = eventfd(0, EFD_NONBLOCK);
 	rcu_thread_begin();
-	if (conf_read_bytes("bench", "{}", 2, &conf, stderr) < 0 || snapshot_new(&published, conf, NULL) < 0 || worker_new(&w, &o) < 0)
+	if (conf_read_bytes("bench", "{}", 2, &conf, stderr) < 0 ||
+	    snapshot_new(&published, conf, NULL) < 0 || worker_new(&w, &o) < 0)
 		return 3;
 	for (int round = -1; round < atoi(argv[2]); round++) {
 		double t0 = cpu_us(), t1, t2;
@@ -168,7 +199,8 @@ int main(int argc, char **argv)
 				scan(d.at[k], d.len[k]);
 		t2 = cpu_us();
 		if (round >= 0) /* the first one warms up */
-			printf("%.4f %.4f\n", (t1 - t0) / repeats / (double)d.count, (t2 - t1) / repeats / (double)d.count);
+			printf("%.4f %.4f\n", (t1 - t0) / repeats / (double)d.count,
+			       (t2 - t1) / repeats / (double)d.count);
 	}
 	return 0;
 }

@@ -1,6 +1,7 @@
 /*
  * Send HEP datagrams at a rate: bench_send FILE PORT COUNT RATE
- * FILE holds u32 length + octets, over and over. RATE per second in batches each millisecond, 0: as fast as it goes. Prints what was sent.
+ * FILE holds u32 length + octets, over and over. RATE per second in batches each millisecond, 0: as
+ * fast as it goes. Prints what was sent.
  */
 #include <arpa/inet.h>
 #include <stdint.h>
@@ -32,7 +33,8 @@ int main(int argc, char **argv)
 	struct datagrams d;
 	struct mmsghdr head[BATCH] = { 0 };
 	struct iovec iov[BATCH];
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in to = { .sin_family = AF_INET,
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int fd = socket(AF_INET, SOCK_DGRAM, 0);
 	uint64_t count, rate, sent = 0;
 	struct timespec begin;

@@ -17,7 +17,8 @@ int main(int argc, char **argv)
 	static uint8_t bytes[BATCH][BYTES + 17 * 64];
 	struct mmsghdr head[BATCH] = { 0 };
 	struct iovec iov[BATCH];
-	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in at = { .sin_family = AF_INET,
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	struct timeval silence = { .tv_sec = 2 };
 	int fd = socket(AF_INET, SOCK_DGRAM, 0), room = 8 << 20, n;
 	uint64_t count, taken = 0;
@@ -41,7 +42,9 @@ int main(int argc, char **argv)
 	while (taken < count && (n = recvmmsg(fd, head, BATCH, MSG_WAITFORONE, NULL)) > 0)
 		taken += (uint64_t)n;
 	getrusage(RUSAGE_SELF, &used);
-	printf("%llu %ld.%06ld\n", (unsigned long long)taken, used.ru_utime.tv_sec + used.ru_stime.tv_sec + (used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1000000,
+	printf("%llu %ld.%06ld\n", (unsigned long long)taken,
+	       used.ru_utime.tv_sec + used.ru_stime.tv_sec +
+		       (used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1000000,
 	       (used.ru_utime.tv_usec + used.ru_stime.tv_usec) % 1000000);
 	return 0;
 }

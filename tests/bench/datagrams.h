@@ -1,6 +1,7 @@
 /**
  * @file
- * A file of datagrams, each u32 length (native) and octets, in memory. Benchmarks only: it trusts its input.
+ * A file of datagrams, each u32 length (native) and octets, in memory. Benchmarks only: it trusts
+ * its input.
  */
 #pragma once
 #include <stdint.h>

@@ -1,6 +1,7 @@
 /*
- * Any bytes as a block: block_check() accepts it or not, and of what it accepts every row and text lies inside. The first octet says how
- * the rest becomes a block, so that the checks behind the hash are reached too.
+ * Any bytes as a block: block_check() accepts it or not, and of what it accepts every row and text
+ * lies inside. The first octet says how the rest becomes a block, so that the checks behind the
+ * hash are reached too.
  */
 #include <assert.h>
 #include <stdbool.h>

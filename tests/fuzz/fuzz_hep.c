@@ -11,7 +11,7 @@
 #include "hep/msg.h"
 
 #define ARRIVAL_US 42
-#define CUTS_MAX 256 /* shorter packets are cut at every octet, longer ones at this many */
+#define CUTS_MAX   256 /* shorter packets are cut at every octet, longer ones at this many */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

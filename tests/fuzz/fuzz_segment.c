@@ -1,6 +1,7 @@
 /*
- * Damaged segment files: the spool opens, reading comes to an end, no block is read twice, and what is read and what is lost is no more
- * than there was. The input is a program: some good blocks, in one or more files of a stream, and then what happens to the files.
+ * Damaged segment files: the spool opens, reading comes to an end, no block is read twice, and what
+ * is read and what is lost is no more than there was. The input is a program: some good blocks, in
+ * one or more files of a stream, and then what happens to the files.
  */
 #undef _FORTIFY_SOURCE /* it would make syslog() a macro of its own */
 #include <assert.h>
@@ -18,10 +19,10 @@
 #include "storage/spool.h"
 #include "tests/unit/make_block.h"
 
-#define STREAM 0x5eULL
+#define STREAM	     0x5eULL
 #define OTHER_STREAM 0x5fULL
-#define FILES 3
-#define FILE_MOST 65536
+#define FILES	     3
+#define FILE_MOST    65536
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -99,7 +100,11 @@ static void make_dir(void)
 	const char *tmp = getenv("TMPDIR");
 
 	if (!dir[0])
-		snprintf(dir, sizeof(dir), "%.40s/segment-%d", tmp ? tmp : access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp", getpid());
+		snprintf(dir, sizeof(dir), "%.40s/segment-%d",
+			 tmp				 ? tmp
+			 : access("/dev/shm", W_OK) == 0 ? "/dev/shm"
+							 : "/tmp",
+			 getpid());
 	remove_dir();
 	if (mkdir(dir, 0700) < 0)
 		abort();
@@ -110,7 +115,8 @@ static void file_write(const struct file *f)
 	char path[128];
 	FILE *out;
 
-	snprintf(path, sizeof(path), "%s/%016llx-%016llx.seg", dir, STREAM, (unsigned long long)f->first_seq);
+	snprintf(path, sizeof(path), "%s/%016llx-%016llx.seg", dir, STREAM,
+		 (unsigned long long)f->first_seq);
 	out = fopen(path, "we");
 	if (!out || fwrite(f->bytes, 1, f->len, out) != f->len)
 		abort();
@@ -187,7 +193,8 @@ static void restamp(struct file *f, struct input *in)
 	block_stamp(&b, 1, how & 4 ? OTHER_STREAM : STREAM, seq, rows_before);
 }
 
-/* One thing that happens. @return false if afterwards blocks may say anything with a hash that fits. */
+/* One thing that happens. @return false if afterwards blocks may say anything with a hash that
+ * fits. */
 static bool mutate(struct input *in)
 {
 	static uint8_t copy[FILE_MOST];
@@ -218,7 +225,8 @@ static bool mutate(struct input *in)
 		break;
 	case 5: /* a block is there twice */
 		at = block_at(g, next(in) % 12);
-		len = at + sizeof(struct block_head) <= g->len ? block_head_of(g->bytes + at)->bytes : 0;
+		len = at + sizeof(struct block_head) <= g->len ? block_head_of(g->bytes + at)->bytes
+							       : 0;
 		if (len == 0 || len > g->len - at)
 			break;
 		memcpy(copy, g->bytes + at, len);
@@ -262,7 +270,8 @@ static void see_block(struct seen *v, const uint8_t *at)
 	}
 }
 
-static struct seen read_behind(struct spool *s, struct stream *st, uint64_t seq, uint32_t max_rows, bool is_honest)
+static struct seen read_behind(struct spool *s, struct stream *st, uint64_t seq, uint32_t max_rows,
+			       bool is_honest)
 {
 	static uint64_t buf[BLOCK_MAX_BYTES / 8];
 	struct seen v = { .last_seq = seq, .is_honest = is_honest };
@@ -285,12 +294,14 @@ static struct seen read_behind(struct spool *s, struct stream *st, uint64_t seq,
 	return v;
 }
 
-static void check_stream(struct spool *s, struct stream *st, struct input *in, uint64_t rows, bool is_honest)
+static void check_stream(struct spool *s, struct stream *st, struct input *in, uint64_t rows,
+			 bool is_honest)
 {
 	struct seen v = read_behind(s, st, 0, 1000, is_honest), again;
 	uint64_t seq = next(in) % 14;
 
-	/* The count of rows in the head of a last block is only believed, and may be one too many. */
+	/* The count of rows in the head of a last block is only believed, and may be one too many.
+	 */
 	assert(!is_honest || v.rows + v.lost <= rows + 1);
 	again = read_behind(s, st, 0, 1, is_honest);
 	assert(again.rows == v.rows && again.last_seq == v.last_seq);
@@ -301,7 +312,12 @@ static void check_stream(struct spool *s, struct stream *st, struct input *in, u
 
 static void open_and_check(struct input *in, uint64_t rows, bool is_honest)
 {
-	struct spool_options o = { .dir = dir, .max_bytes = 1 << 24, .node_id = 1, .writers = 1, .owner_uid = -1, .owner_gid = -1 };
+	struct spool_options o = { .dir = dir,
+				   .max_bytes = 1 << 24,
+				   .node_id = 1,
+				   .writers = 1,
+				   .owner_uid = -1,
+				   .owner_gid = -1 };
 	struct spool *s;
 
 	if (spool_open(&s, &o) < 0)

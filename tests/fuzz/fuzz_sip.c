@@ -15,8 +15,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* Members, and names of the headers they are read from, in order of preference; body: all of it. */
 #define AT(field) offsetof(struct sip, field)
-#define RTP_STATS                                                                                  \
-	"x-rtp-stat-add", "x-rtp-stat-t38", "x-rtp-stat", "p-rtp-stat", "x-siemens-rtp-stats",     \
+#define RTP_STATS                                                                              \
+	"x-rtp-stat-add", "x-rtp-stat-t38", "x-rtp-stat", "p-rtp-stat", "x-siemens-rtp-stats", \
 		"x-ng-rtp-stats", "rtp-rxstat"
 
 static const struct member {

@@ -1,7 +1,7 @@
 /**
  * @file
- * Blocks for tests: rows of a small SIP message that carries its own number, so that whoever reads it back can tell which it was.
- * Threads: one; the text is built in a static buffer.
+ * Blocks for tests: rows of a small SIP message that carries its own number, so that whoever reads
+ * it back can tell which it was. Threads: one; the text is built in a static buffer.
  */
 #pragma once
 #include <assert.h>
@@ -14,18 +14,22 @@
 #include "storage/block.h"
 
 #define MADE_MAX_PADDING 120000
-#define MADE_ARRIVAL_US 1700000000000000ULL
+#define MADE_ARRIVAL_US	 1700000000000000ULL
 
 /* Row @p n with @p padding octets of body. @return what block_add() says. */
 static inline int make_row(struct block *b, uint64_t n, size_t padding)
 {
 	static char text[1024 + MADE_MAX_PADDING];
 	int head = snprintf(text, 1024,
-			    "OPTIONS sip:%llu@example.org SIP/2.0\r\nFrom: <sip:a@b>;tag=t%llu\r\nTo: <sip:c@d>\r\n"
+			    "OPTIONS sip:%llu@example.org SIP/2.0\r\nFrom: "
+			    "<sip:a@b>;tag=t%llu\r\nTo: <sip:c@d>\r\n"
 			    "Call-ID: call-%llu\r\nCSeq: 1 OPTIONS\r\n\r\n",
 			    (unsigned long long)n, (unsigned long long)n, (unsigned long long)n);
-	struct msg m = { .src = { .family = FAMILY_IPV4, .port = 5060 }, .dst = { .family = FAMILY_IPV4, .port = 5061 } };
-	struct row_extras x = { .proto = 1, .source_ip = view_of("192.0.2.1"), .node = view_of("node1") };
+	struct msg m = { .src = { .family = FAMILY_IPV4, .port = 5060 },
+			 .dst = { .family = FAMILY_IPV4, .port = 5061 } };
+	struct row_extras x = { .proto = 1,
+				.source_ip = view_of("192.0.2.1"),
+				.node = view_of("node1") };
 	struct sip s;
 
 	assert(padding <= MADE_MAX_PADDING);

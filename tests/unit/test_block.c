@@ -12,28 +12,29 @@
 #include "tests/unit/make_block.h"
 
 #define ROWS(table) ((int)(sizeof(table) / sizeof((table)[0])))
-#define FIXED_BYTES (sizeof(struct row_head) + ROW_NUMBER_COUNT * sizeof(int64_t) + ROW_TEXT_COUNT * sizeof(struct row_ref))
+#define FIXED_BYTES                                                     \
+	(sizeof(struct row_head) + ROW_NUMBER_COUNT * sizeof(int64_t) + \
+	 ROW_TEXT_COUNT * sizeof(struct row_ref))
 #define MAX_PAYLOAD (BLOCK_MAX_ROW_BYTES - FIXED_BYTES - 8 * 16384)
 
-static const char invite[] =
-	"INVITE sip:bob@biloxi.example:5070;transport=tcp SIP/2.0\r\n"
-	"Via: SIP/2.0/TCP pc33.example;branch=z9hG4bK776asdhds\r\n"
-	"From: Alice <sip:alice@atlanta.example>;tag=1928301774\r\n"
-	"To: Bob <sip:bob@biloxi.example>;tag=a6c85cf\r\n"
-	"Call-ID: a84b4c76e66710\r\n"
-	"CSeq: 314159 INVITE\r\n"
-	"Contact: <sip:alice@pc33.example:5088>\r\n"
-	"P-Asserted-Identity: <sip:carol@chicago.example>\r\n"
-	"Authorization: Digest username=\"alice\", realm=\"r\"\r\n"
-	"Diversion: <sip:dave@denver.example>\r\n"
-	"Reason: Q.850;cause=16\r\n"
-	"Content-Type: application/sdp\r\n"
-	"User-Agent: softphone\r\n"
-	"X-OIP: sip:192.0.2.7:5066\r\n"
-	"P-RTP-Stat: PS=1,OS=2\r\n"
-	"Expires: 90\r\n"
-	"X-CID: other-leg\r\n"
-	"X-One: first\r\n\r\nv=0\r\n";
+static const char invite[] = "INVITE sip:bob@biloxi.example:5070;transport=tcp SIP/2.0\r\n"
+			     "Via: SIP/2.0/TCP pc33.example;branch=z9hG4bK776asdhds\r\n"
+			     "From: Alice <sip:alice@atlanta.example>;tag=1928301774\r\n"
+			     "To: Bob <sip:bob@biloxi.example>;tag=a6c85cf\r\n"
+			     "Call-ID: a84b4c76e66710\r\n"
+			     "CSeq: 314159 INVITE\r\n"
+			     "Contact: <sip:alice@pc33.example:5088>\r\n"
+			     "P-Asserted-Identity: <sip:carol@chicago.example>\r\n"
+			     "Authorization: Digest username=\"alice\", realm=\"r\"\r\n"
+			     "Diversion: <sip:dave@denver.example>\r\n"
+			     "Reason: Q.850;cause=16\r\n"
+			     "Content-Type: application/sdp\r\n"
+			     "User-Agent: softphone\r\n"
+			     "X-OIP: sip:192.0.2.7:5066\r\n"
+			     "P-RTP-Stat: PS=1,OS=2\r\n"
+			     "Expires: 90\r\n"
+			     "X-CID: other-leg\r\n"
+			     "X-One: first\r\n\r\nv=0\r\n";
 
 /* What a row is made of; views point into `text` or at constants. */
 struct given {
@@ -60,7 +61,8 @@ static struct given given_invite(void)
 				   .destination_ip = view_of("2001:db8::2"),
 				   .correlation_id = view_of("from-hep"),
 				   .node = view_of("node1:2001"),
-				   .custom_field = { g.s.extra[1], view_of("outside"), { NULL, 0 } } };
+				   .custom_field = {
+					   g.s.extra[1], view_of("outside"), { NULL, 0 } } };
 	return g;
 }
 
@@ -112,7 +114,8 @@ static void stamp_again(uint8_t *bytes)
 	h->hash = XXH3_64bits_withSeed(bytes + from, h->bytes - from, BLOCK_VERSION);
 }
 
-static void expect_text(const struct block_head *h, const struct row_head *r, enum row_text t, struct view want)
+static void expect_text(const struct block_head *h, const struct row_head *r, enum row_text t,
+			struct view want)
 {
 	struct view got = row_text(h, r, t);
 
@@ -178,7 +181,8 @@ START_TEST(texts_of_the_message_are_not_written_again)
 {
 	struct given g = given_invite();
 	struct block *b = new_block(10);
-	size_t outside = g.x.source_ip.len + g.x.destination_ip.len + g.x.correlation_id.len + g.x.node.len + strlen("outside");
+	size_t outside = g.x.source_ip.len + g.x.destination_ip.len + g.x.correlation_id.len +
+			 g.x.node.len + strlen("outside");
 	const struct row_head *r;
 	struct view msg, callid;
 
@@ -221,7 +225,9 @@ START_TEST(everything_lies_on_multiples_of_eight)
 		ck_assert_int_eq(check_copy(b->bytes, block_head_of(b->bytes)->bytes), HT_OK);
 		for (uint32_t i = 0; i < rows; i++) {
 			ck_assert_uint_eq((uintptr_t)block_row(b->bytes, i) % 8, 0);
-			ck_assert_uint_eq(made_row_number(block_head_of(b->bytes), block_row(b->bytes, i)), 1 + i);
+			ck_assert_uint_eq(
+				made_row_number(block_head_of(b->bytes), block_row(b->bytes, i)),
+				1 + i);
 		}
 		block_free(b);
 	}
@@ -258,7 +264,8 @@ START_TEST(block_is_full_by_bytes)
 }
 END_TEST
 
-/* As many rows as there may be, as full as it may be, and then the largest row: the buffer still holds it and its directory. */
+/* As many rows as there may be, as full as it may be, and then the largest row: the buffer still
+ * holds it and its directory. */
 START_TEST(largest_block_fits_its_buffer)
 {
 	struct given small = { .m = { .payload = view_of("x") } }, large = { .m = { .ts_us = 1 } };
@@ -271,8 +278,12 @@ START_TEST(largest_block_fits_its_buffer)
 	while (b->used + 2 * FIXED_BYTES < BLOCK_FULL_BYTES)
 		ck_assert_int_eq(add(b, &small), HT_OK);
 	large.m.payload = (struct view){ payload, MAX_PAYLOAD };
-	large.x = (struct row_extras){ .callid_aleg = outside, .source_ip = outside, .destination_ip = outside,
-				       .correlation_id = outside, .node = outside, .custom_field = { outside, outside, outside } };
+	large.x = (struct row_extras){ .callid_aleg = outside,
+				       .source_ip = outside,
+				       .destination_ip = outside,
+				       .correlation_id = outside,
+				       .node = outside,
+				       .custom_field = { outside, outside, outside } };
 	ck_assert_int_eq(add(b, &large), HT_OK);
 	ck_assert_uint_eq(b->used - b->directory[b->rows - 1], BLOCK_MAX_ROW_BYTES);
 	bytes = finish(b);
@@ -340,7 +351,8 @@ static void flips_are_detected(uint32_t rows)
 
 			bytes[i] ^= (uint8_t)flip;
 			err = block_check(bytes, len);
-			ck_assert_msg(err == HT_EBADBLOCK || err == HT_ETORN, "octet %u xor %u: %d", i, flip, err);
+			ck_assert_msg(err == HT_EBADBLOCK || err == HT_ETORN, "octet %u xor %u: %d",
+				      i, flip, err);
 			bytes[i] ^= (uint8_t)flip;
 		}
 	}
@@ -362,7 +374,8 @@ START_TEST(every_truncation_is_torn)
 
 	for (uint32_t i = 0; i < len; i++) {
 		ck_assert_int_eq(check_copy(b->bytes, i), HT_ETORN);
-		ck_assert_int_eq((int)block_head_check(b->bytes, i), i < sizeof(struct block_head) ? HT_ETORN : (int)len);
+		ck_assert_int_eq((int)block_head_check(b->bytes, i),
+				 i < sizeof(struct block_head) ? HT_ETORN : (int)len);
 	}
 	block_free(b);
 }
@@ -430,7 +443,8 @@ START_TEST(head_that_was_never_written_is_refused)
 }
 END_TEST
 
-/* Rows that lead outside, in a block whose hash is right. Offsets count from the second row's start; -1: its place in the directory. */
+/* Rows that lead outside, in a block whose hash is right. Offsets count from the second row's
+ * start; -1: its place in the directory. */
 static const struct {
 	const char *what;
 	int offset;
@@ -440,7 +454,8 @@ static const struct {
 	{ "row in the head", -1, 4, 0 },
 	{ "row not aligned", -1, 4, sizeof(struct block_head) + 4 },
 	{ "row in the directory", -1, 4, 0xfffffff0 },
-	{ "row that touches the directory", -1, 4, UINT32_MAX }, /* the directory's offset is put in */
+	{ "row that touches the directory", -1, 4,
+	  UINT32_MAX }, /* the directory's offset is put in */
 	{ "row shorter than its values", offsetof(struct row_head, bytes), 4, FIXED_BYTES - 8 },
 	{ "row longer than the block", offsetof(struct row_head, bytes), 4, 1 << 20 },
 	{ "row that wraps", offsetof(struct row_head, bytes), 4, 0xfffffff8 },
@@ -453,7 +468,8 @@ static const struct {
 	{ "text that is too long", FIXED_BYTES - 8, 8, 0x0010000000000000 + FIXED_BYTES },
 	{ "text that wraps", FIXED_BYTES - 8, 8, 0xffffffff00000000 + FIXED_BYTES },
 	{ "text whose offset wraps", FIXED_BYTES - 8, 8, 0x20fffffff0 },
-	{ "message behind the row", sizeof(struct row_head) + ROW_NUMBER_COUNT * 8, 8, 0x100100000 },
+	{ "message behind the row", sizeof(struct row_head) + ROW_NUMBER_COUNT * 8, 8,
+	  0x100100000 },
 };
 
 START_TEST(row_that_leads_outside_is_refused)
@@ -467,7 +483,8 @@ START_TEST(row_that_leads_outside_is_refused)
 
 	if (bad_rows[_i].offset == -1 && value == UINT32_MAX)
 		value = block_head_of(bytes)->directory;
-	memcpy(bad_rows[_i].offset == -1 ? place : row + bad_rows[_i].offset, &value, bad_rows[_i].size);
+	memcpy(bad_rows[_i].offset == -1 ? place : row + bad_rows[_i].offset, &value,
+	       bad_rows[_i].size);
 	stamp_again(bytes);
 	ck_assert_int_eq(block_check(bytes, len), HT_EBADBLOCK);
 	free(bytes);
@@ -479,19 +496,23 @@ START_TEST(text_of_no_length_may_point_anywhere)
 {
 	struct block *b = make_block(1, 1, 0);
 	uint32_t len = finish(b);
-	struct row_ref *refs = (struct row_ref *)(void *)(b->bytes + sizeof(struct block_head) + FIXED_BYTES) - ROW_TEXT_COUNT;
+	struct row_ref *refs =
+		(struct row_ref *)(void *)(b->bytes + sizeof(struct block_head) + FIXED_BYTES) -
+		ROW_TEXT_COUNT;
 
 	refs[ROW_custom_field3] = (struct row_ref){ 0xffffffff, 0 };
 	stamp_again(b->bytes);
 	ck_assert_int_eq(check_copy(b->bytes, len), HT_OK);
-	ck_assert_ptr_null(row_text(block_head_of(b->bytes), block_row(b->bytes, 0), ROW_custom_field3).at);
+	ck_assert_ptr_null(
+		row_text(block_head_of(b->bytes), block_row(b->bytes, 0), ROW_custom_field3).at);
 	block_free(b);
 }
 END_TEST
 
 /* ---- other formats ---- */
 
-/* The invite's row as a version with other numbers of values would have written it: values that we do not know are 1 and "?". */
+/* The invite's row as a version with other numbers of values would have written it: values that we
+ * do not know are 1 and "?". */
 static uint8_t *block_with(uint16_t numbers, uint16_t texts, uint32_t *len)
 {
 	struct block *b = new_block(1);
@@ -520,13 +541,17 @@ static uint8_t *block_with(uint16_t numbers, uint16_t texts, uint32_t *len)
 	*r = *old;
 	r->bytes = (uint32_t)(fixed + rest);
 	for (unsigned i = 0; i < numbers; i++)
-		((int64_t *)(void *)(r + 1))[i] = i < ROW_NUMBER_COUNT ? ((const int64_t *)(const void *)(old + 1))[i] : 1;
+		((int64_t *)(void *)(r + 1))[i] =
+			i < ROW_NUMBER_COUNT ? ((const int64_t *)(const void *)(old + 1))[i] : 1;
 	refs = (struct row_ref *)(void *)((int64_t *)(void *)(r + 1) + numbers);
 	for (unsigned i = 0; i < texts; i++) {
 		refs[i] = (struct row_ref){ (uint32_t)fixed, 1 };
 		if (i >= ROW_TEXT_COUNT)
 			continue;
-		refs[i] = ((const struct row_ref *)(const void *)((const int64_t *)(const void *)(old + 1) + ROW_NUMBER_COUNT))[i];
+		refs[i] = ((
+			const struct row_ref *)(const void *)((const int64_t *)(const void *)(old +
+											      1) +
+							      ROW_NUMBER_COUNT))[i];
 		refs[i].offset = (uint32_t)(refs[i].offset - FIXED_BYTES + fixed);
 	}
 	memcpy((uint8_t *)r + fixed, (const uint8_t *)old + FIXED_BYTES, rest);

@@ -16,8 +16,8 @@
 #include "conf/tree.h"
 #include "conf/values.h"
 
-#define SAMPLE "conf/heptap.yaml"
-#define MANUAL "conf/man/heptap.yaml.5"
+#define SAMPLE	    "conf/heptap.yaml"
+#define MANUAL	    "conf/man/heptap.yaml.5"
 #define ROWS(table) ((int)(sizeof(table) / sizeof((table)[0])))
 
 /* Text is kept until the next test, which is soon enough for a process that only tests. */
@@ -171,7 +171,7 @@ static void check_refused(const struct conf_option *o, const char *value, const 
 static void check_default_listener(const struct conf_listener *l)
 {
 	static const char *const nets[] = { "127.0.0.0/8",    "10.0.0.0/8", "172.16.0.0/12",
-					    "192.168.0.0/16", "::1",        "fc00::/7" };
+					    "192.168.0.0/16", "::1",	    "fc00::/7" };
 	const struct sockaddr_in *in = (const struct sockaddr_in *)&l->listen[0].addr;
 	char *text = text_of("{hep: [{allow: ['%s', '%s', '%s', '%s', '%s', '%s']}]}", nets[0],
 			     nets[1], nets[2], nets[3], nets[4], nets[5]);
@@ -470,7 +470,7 @@ END_TEST
 START_TEST(reload_is_enough_for_six_keys)
 {
 	static const char *const reload[] = { "max_clock_skew", "hep[].allow[]",   "hep[].keys[]",
-					      "legs[]",         "custom_fields[]", "log.level" };
+					      "legs[]",		"custom_fields[]", "log.level" };
 	const struct conf_option *o;
 	size_t n = 0;
 
@@ -551,8 +551,8 @@ END_TEST
 
 /* One row per thing that can be wrong: YAML and every byte of the complaints. */
 #define ENDPOINT "expected udp:ADDRESS:PORT (IPv6 in brackets), not "
-#define NAMES ": ADDRESS is IPv4 or [IPv6], names are not resolved\n"
-#define NET "expected an address, or a network such as 10.0.0.0/8, not "
+#define NAMES	 ": ADDRESS is IPv4 or [IPv6], names are not resolved\n"
+#define NET	 "expected an address, or a network such as 10.0.0.0/8, not "
 #define HERE                                                                                   \
 	"node, node_id, user, hep_threads, memory, max_clock_skew, hep, legs, custom_fields, " \
 	"storage, "                                                                            \
@@ -1009,8 +1009,8 @@ START_TEST(key_needs_a_restart_if_its_row_says_so)
 {
 	static const char *const others[] = {
 		[CONF_STRING] = "other", [CONF_IDENTIFIER] = "other",  [CONF_HEADER] = "X-Other",
-		[CONF_WORD] = NULL,      [CONF_NUMBER] = "2",          [CONF_TIME] = "21",
-		[CONF_SIZE] = "100M",    [CONF_UDP] = "udp:1.1.1.1:1", [CONF_ADDRESS] = "1.1.1.1:1",
+		[CONF_WORD] = NULL,	 [CONF_NUMBER] = "2",	       [CONF_TIME] = "21",
+		[CONF_SIZE] = "100M",	 [CONF_UDP] = "udp:1.1.1.1:1", [CONF_ADDRESS] = "1.1.1.1:1",
 		[CONF_NET] = "1.1.1.1",
 	};
 	const struct conf_option *o = conf_option_at((size_t)_i);

@@ -10,9 +10,9 @@
 
 #include "hep/msg.h"
 
-#define ROWS(table) ((int)(sizeof(table) / sizeof((table)[0])))
+#define ROWS(table)	 ((int)(sizeof(table) / sizeof((table)[0])))
 #define CHUNK_HEAD_BYTES 6
-#define TIME_S 1700000000U
+#define TIME_S		 1700000000U
 #define EVERYTHING_BYTES 139 /* of add_everything(), with the packet's head */
 
 /* hep-wire.md section 4.3 */
@@ -259,8 +259,20 @@ START_TEST(other_names_of_version_3_are_taken)
 END_TEST
 
 static const char *const bad_magics[] = {
-	"HEP1", "HEP2", "HEP4", "EEP2",	  "hep3",	  "HEP\0",	      " HEP",
-	"INVI", "\r\n", "{\"p", "\x16\x03\x01", "\x01\x10\x02\x11", "\x02\x10\x02\x11", "HEO3",
+	"HEP1",
+	"HEP2",
+	"HEP4",
+	"EEP2",
+	"hep3",
+	"HEP\0",
+	" HEP",
+	"INVI",
+	"\r\n",
+	"{\"p",
+	"\x16\x03\x01",
+	"\x01\x10\x02\x11",
+	"\x02\x10\x02\x11",
+	"HEO3",
 };
 
 START_TEST(other_magic_is_refused)
@@ -400,9 +412,9 @@ static const struct fixed_size {
 	unsigned type;
 	size_t bytes;
 } fixed_sizes[] = {
-	{ FAMILY, 1 },	 { PROTO, 1 },	  { SRC_IP4, 4 }, { DST_IP4, 4 },
-	{ SRC_IP6, 16 }, { DST_IP6, 16 }, { SRC_PORT, 2 }, { DST_PORT, 2 },
-	{ SECONDS, 4 },	 { MICROSECONDS, 4 }, { TYPE, 1 }, { CAPTURE_ID, 4 },
+	{ FAMILY, 1 },	 { PROTO, 1 },	      { SRC_IP4, 4 },  { DST_IP4, 4 },
+	{ SRC_IP6, 16 }, { DST_IP6, 16 },     { SRC_PORT, 2 }, { DST_PORT, 2 },
+	{ SECONDS, 4 },	 { MICROSECONDS, 4 }, { TYPE, 1 },     { CAPTURE_ID, 4 },
 };
 
 START_TEST(fixed_size_value_of_another_size_is_ignored_and_counted)
@@ -621,8 +633,8 @@ static const struct {
 	{ 0, 0, 0 },
 	{ 0, 999999, 0 },
 	{ 1, 0, 1000000 },
-	{ TIME_S, 0, TIME_S * UINT64_C(1000000) },
-	{ TIME_S, 999999, TIME_S * UINT64_C(1000000) + 999999 },
+	{ TIME_S, 0, TIME_S *UINT64_C(1000000) },
+	{ TIME_S, 999999, TIME_S *UINT64_C(1000000) + 999999 },
 	{ TIME_S, 1000000, (TIME_S + 1) * UINT64_C(1000000) },
 	{ TIME_S, 2500001, (TIME_S + 2) * UINT64_C(1000000) + 500001 },
 	{ TIME_S, UINT32_MAX, TIME_S *UINT64_C(1000000) + UINT32_MAX },

@@ -10,14 +10,14 @@
 #include <string.h>
 #include <zlib.h>
 
-#define ROWS(table) ((int)(sizeof(table) / sizeof((table)[0])))
+#define ROWS(table)  ((int)(sizeof(table) / sizeof((table)[0])))
 #define PACKED_BYTES (128 << 10)
 
-#define SIP_TEXT                                             \
-	"INVITE sip:bob@example.com SIP/2.0\r\n"             \
+#define SIP_TEXT                                              \
+	"INVITE sip:bob@example.com SIP/2.0\r\n"              \
 	"Via: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK1\r\n" \
-	"From: <sip:alice@example.com>;tag=1\r\n"            \
-	"To: <sip:bob@example.com>\r\n"                      \
+	"From: <sip:alice@example.com>;tag=1\r\n"             \
+	"To: <sip:bob@example.com>\r\n"                       \
 	"Call-ID: 1@example.com\r\n\r\n"
 
 /* windowBits of deflateInit2(): sign and size say which format. */

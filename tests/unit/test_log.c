@@ -17,8 +17,8 @@
 #include <unistd.h>
 
 #define TIME_BYTES 25 /* "2026-01-31T23:59:59.123Z " */
-#define THREADS 4
-#define LINES 100
+#define THREADS	   4
+#define LINES	   100
 
 static int real_stderr, pipe_out, syslog_priority;
 static char syslog_text[2 * LOG_LINE_BYTES];

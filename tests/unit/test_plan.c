@@ -1,4 +1,5 @@
-/* tune/plan.c and tune/probe.c: what is planned for which host, from recorded ones too. Runs from the root of the sources. */
+/* tune/plan.c and tune/probe.c: what is planned for which host, from recorded ones too. Runs from
+ * the root of the sources. */
 #include "tune/plan.h"
 
 #include <check.h>
@@ -13,10 +14,10 @@
 #include "tune/probe.h"
 
 #define ROWS(table) ((int)(sizeof(table) / sizeof((table)[0])))
-#define GIB (1LL << 30)
-#define MIB (1LL << 20)
-#define USUAL .hep_sockets = 1, .memory = GIB, .block_bytes = 1376256 /* of a wish */
-#define WANTED 11520000 /* 20,000 messages/s for 250 ms at 2,304 octets */
+#define GIB	    (1LL << 30)
+#define MIB	    (1LL << 20)
+#define USUAL	    .hep_sockets = 1, .memory = GIB, .block_bytes = 1376256 /* of a wish */
+#define WANTED	    11520000 /* 20,000 messages/s for 250 ms at 2,304 octets */
 
 /* ---- plan ---- */
 
@@ -27,13 +28,14 @@ static const struct {
 	struct plan plan;
 } goldens[] = {
 	{ "2 cores, 24 GiB",
-	  { .cpus = 2, .cores = 2, .ram_bytes = 24 * GIB, .rmem_max = 4 * MIB, .udp_mem_bytes = 3 * GIB },
+	  { .cpus = 2,
+	    .cores = 2,
+	    .ram_bytes = 24 * GIB,
+	    .rmem_max = 4 * MIB,
+	    .udp_mem_bytes = 3 * GIB },
 	  { USUAL },
 	  { 1, 1, WANTED, 64 } },
-	{ "nothing is known",
-	  { -1, -1, -1, -1, -1 },
-	  { USUAL },
-	  { 1, 1, WANTED, 64 } },
+	{ "nothing is known", { -1, -1, -1, -1, -1 }, { USUAL }, { 1, 1, WANTED, 64 } },
 	{ "one core", { 1, 1, 16 * GIB, -1, -1 }, { USUAL }, { 1, 1, WANTED, 64 } },
 	{ "three cores", { 3, 3, 16 * GIB, -1, -1 }, { USUAL }, { 1, 1, WANTED, 64 } },
 	{ "four cores", { 4, 4, 16 * GIB, -1, -1 }, { USUAL }, { 2, 2, WANTED, 64 } },
@@ -45,29 +47,46 @@ static const struct {
 	  { 128, 64, 64 * GIB, -1, -1 },
 	  { USUAL, .hep_threads = 3, .writers = 8 },
 	  { 3, 8, WANTED, 64 } },
-	/* bounds of the buffer: a 32nd of the memory over all threads, a quarter of udp_mem over all sockets */
+	/* bounds of the buffer: a 32nd of the memory over all threads, a quarter of udp_mem over
+	   all sockets */
 	{ "little memory",
 	  { 2, 2, 256 * MIB, -1, -1 },
-	  { .hep_sockets = 1, .memory = 64 * MIB, .block_bytes = 1376256 }, { 1, 1, 8 * MIB, 8 } },
+	  { .hep_sockets = 1, .memory = 64 * MIB, .block_bytes = 1376256 },
+	  { 1, 1, 8 * MIB, 8 } },
 	{ "very little memory",
 	  { 2, 2, 64 * MIB, -1, -1 },
-	  { .hep_sockets = 1, .memory = 8 * MIB, .block_bytes = 1376256 }, { 1, 1, 2 * MIB, 4 } },
-	{ "a 32nd is what is wanted", { 2, 2, 32LL * WANTED, -1, -1 }, { USUAL }, { 1, 1, WANTED, 64 } },
-	{ "a 32nd is one less", { 2, 2, 32LL * WANTED - 1, -1, -1 }, { USUAL }, { 1, 1, WANTED - 1, 64 } },
+	  { .hep_sockets = 1, .memory = 8 * MIB, .block_bytes = 1376256 },
+	  { 1, 1, 2 * MIB, 4 } },
+	{ "a 32nd is what is wanted",
+	  { 2, 2, 32LL * WANTED, -1, -1 },
+	  { USUAL },
+	  { 1, 1, WANTED, 64 } },
+	{ "a 32nd is one less",
+	  { 2, 2, 32LL * WANTED - 1, -1, -1 },
+	  { USUAL },
+	  { 1, 1, WANTED - 1, 64 } },
 	{ "a 32nd is shared", { 8, 8, 1 * GIB, -1, -1 }, { USUAL }, { 4, 2, 8 * MIB, 32 } },
 	{ "udp_mem", { 2, 2, 24 * GIB, -1, 40 * MIB }, { USUAL }, { 1, 1, 10 * MIB, 64 } },
 	{ "udp_mem over sockets",
 	  { 2, 2, 24 * GIB, -1, 40 * MIB },
-	  { .hep_sockets = 2, .memory = GIB, .block_bytes = 1376256 }, { 1, 1, 5 * MIB, 64 } },
+	  { .hep_sockets = 2, .memory = GIB, .block_bytes = 1376256 },
+	  { 1, 1, 5 * MIB, 64 } },
 	{ "udp_mem over threads and sockets",
 	  { 4, 4, 24 * GIB, -1, 40 * MIB },
 	  { .hep_sockets = 2, .memory = GIB, .block_bytes = 1376256 },
 	  { 2, 2, 5 * MIB / 2, 64 } },
-	{ "no socket", { 2, 2, 24 * GIB, -1, 40 * MIB }, { .memory = GIB, .block_bytes = 1376256 }, { 1, 1, WANTED, 64 } },
+	{ "no socket",
+	  { 2, 2, 24 * GIB, -1, 40 * MIB },
+	  { .memory = GIB, .block_bytes = 1376256 },
+	  { 1, 1, WANTED, 64 } },
 	{ "no memory for blocks",
 	  { 2, 2, 24 * GIB, -1, -1 },
-	  { .hep_sockets = 1, .memory = 0, .block_bytes = 1376256 }, { 1, 1, WANTED, 4 } },
-	{ "blocks of unknown size", { 2, 2, 24 * GIB, -1, -1 }, { .hep_sockets = 1, .memory = GIB }, { 1, 1, WANTED, 64 } },
+	  { .hep_sockets = 1, .memory = 0, .block_bytes = 1376256 },
+	  { 1, 1, WANTED, 4 } },
+	{ "blocks of unknown size",
+	  { 2, 2, 24 * GIB, -1, -1 },
+	  { .hep_sockets = 1, .memory = GIB },
+	  { 1, 1, WANTED, 64 } },
 };
 
 START_TEST(plan_is_as_it_was_thought_out)
@@ -76,10 +95,12 @@ START_TEST(plan_is_as_it_was_thought_out)
 
 	plan_make(&goldens[_i].host, &goldens[_i].wish, &p);
 	ck_assert_msg(memcmp(&p, &goldens[_i].plan, sizeof(p)) == 0 ||
-			      (p.hep_threads == goldens[_i].plan.hep_threads && p.writers == goldens[_i].plan.writers &&
-			       p.socket_buffer == goldens[_i].plan.socket_buffer && p.blocks == goldens[_i].plan.blocks),
-		      "%s: %u threads, %u writers, %lu octets, %u blocks", goldens[_i].what, p.hep_threads, p.writers, p.socket_buffer,
-		      p.blocks);
+			      (p.hep_threads == goldens[_i].plan.hep_threads &&
+			       p.writers == goldens[_i].plan.writers &&
+			       p.socket_buffer == goldens[_i].plan.socket_buffer &&
+			       p.blocks == goldens[_i].plan.blocks),
+		      "%s: %u threads, %u writers, %lu octets, %u blocks", goldens[_i].what,
+		      p.hep_threads, p.writers, p.socket_buffer, p.blocks);
 }
 END_TEST
 
@@ -90,15 +111,20 @@ START_TEST(plan_stays_within_its_bounds)
 		for (int64_t ram = 16 * MIB; ram <= 4096 * GIB; ram *= 4) {
 			for (int64_t udp = 1 * MIB; udp <= 64 * GIB; udp *= 8) {
 				struct host h = { cpus, cpus, ram, -1, udp };
-				struct plan_wish w = { .hep_sockets = 3, .memory = (uint64_t)ram / 4, .block_bytes = 1376256 };
+				struct plan_wish w = { .hep_sockets = 3,
+						       .memory = (uint64_t)ram / 4,
+						       .block_bytes = 1376256 };
 				struct plan p;
 
 				plan_make(&h, &w, &p);
 				ck_assert(p.hep_threads >= 1 && p.hep_threads <= 16);
 				ck_assert(p.writers >= 1 && p.writers <= 2);
-				ck_assert(p.blocks >= 4 && p.blocks <= 64 && (p.blocks & (p.blocks - 1)) == 0);
-				ck_assert_uint_le(p.socket_buffer * p.hep_threads, (uint64_t)ram / 32);
-				ck_assert_uint_le(p.socket_buffer * p.hep_threads * 3, (uint64_t)udp / 4);
+				ck_assert(p.blocks >= 4 && p.blocks <= 64 &&
+					  (p.blocks & (p.blocks - 1)) == 0);
+				ck_assert_uint_le(p.socket_buffer * p.hep_threads,
+						  (uint64_t)ram / 32);
+				ck_assert_uint_le(p.socket_buffer * p.hep_threads * 3,
+						  (uint64_t)udp / 4);
 				ck_assert_uint_le(p.socket_buffer, WANTED);
 			}
 		}
@@ -126,7 +152,9 @@ static void expect_host(const char *root, const struct host *want)
 	ck_assert_int_eq(h.cores, want->cores);
 	ck_assert_int_eq(h.ram_bytes, want->ram_bytes);
 	ck_assert_int_eq(h.rmem_max, want->rmem_max);
-	ck_assert_int_eq(h.udp_mem_bytes, want->udp_mem_bytes < 0 ? -1 : want->udp_mem_bytes * sysconf(_SC_PAGESIZE));
+	ck_assert_int_eq(h.udp_mem_bytes, want->udp_mem_bytes < 0
+						  ? -1
+						  : want->udp_mem_bytes * sysconf(_SC_PAGESIZE));
 }
 
 START_TEST(recorded_host_is_read)
@@ -185,7 +213,8 @@ __attribute__((format(printf, 2, 3))) static void put(const char *text, const ch
 
 static void make_root(void)
 {
-	snprintf(root, sizeof(root), "%s/host-XXXXXX", access("build", W_OK) == 0 ? "build" : "/tmp");
+	snprintf(root, sizeof(root), "%s/host-XXXXXX",
+		 access("build", W_OK) == 0 ? "build" : "/tmp");
 	ck_assert_ptr_nonnull(mkdtemp(root));
 }
 
@@ -241,7 +270,8 @@ END_TEST
 int main(void)
 {
 	Suite *s = suite_create("plan");
-	TCase *plan = tcase_create("plan"), *probe = tcase_create("probe"), *made = tcase_create("made");
+	TCase *plan = tcase_create("plan"), *probe = tcase_create("probe"),
+	      *made = tcase_create("made");
 	SRunner *runner;
 	int failed;
 

@@ -1,6 +1,7 @@
 /*
- * conf/rcu.h and capture/snapshot.h: the snapshot is swapped under readers. Under ThreadSanitizer also that a race beside the wrapper is
- * still reported: the annotations must not hide what they are not about. For that the binary runs itself with "plant".
+ * conf/rcu.h and capture/snapshot.h: the snapshot is swapped under readers. Under ThreadSanitizer
+ * also that a race beside the wrapper is still reported: the annotations must not hide what they
+ * are not about. For that the binary runs itself with "plant".
  */
 #include "conf/rcu.h"
 
@@ -20,8 +21,8 @@
 #include "conf/clock.h"
 #include "conf/conf.h"
 
-#define READERS 4
-#define SWAPS 1000
+#define READERS	  4
+#define SWAPS	  1000
 #define TSAN_EXIT 66
 
 #if defined(__SANITIZE_ADDRESS__) || defined(HT_TSAN)
@@ -39,7 +40,8 @@ static struct conf *read_conf(unsigned n)
 	struct conf *conf;
 	char yaml[256];
 	int len = snprintf(yaml, sizeof(yaml),
-			   "max_clock_skew: %u\nlegs: [X-%u]\nhep:\n  - { name: agents, listen: [udp:127.0.0.1:9060], keys: ['%u'] }\n",
+			   "max_clock_skew: %u\nlegs: [X-%u]\nhep:\n  - { name: agents, listen: "
+			   "[udp:127.0.0.1:9060], keys: ['%u'] }\n",
 			   n, n, n);
 
 	ck_assert_int_eq(conf_read_bytes("t", yaml, (size_t)len, &conf, NULL), HT_OK);
@@ -158,7 +160,8 @@ END_TEST
 
 /* ---- the planted race ---- */
 
-/* Threads that meet by relaxed flags alone, which tell ThreadSanitizer nothing about what comes before what. */
+/* Threads that meet by relaxed flags alone, which tell ThreadSanitizer nothing about what comes
+ * before what. */
 static _Atomic int step;
 
 static void wait_for_step(int n)

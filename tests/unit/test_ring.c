@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#define ITEMS 1000000UL
+#define ITEMS		 1000000UL
 #define ITEMS_ONE_BY_ONE 50000UL /* where each needs a switch of threads */
 
 START_TEST(ring_takes_as_many_as_it_has_slots)
@@ -66,7 +66,8 @@ END_TEST
 struct two {
 	struct ring there, back;
 	uint64_t items;
-	uint64_t *values; /* what the pointers point to: plain memory that only the ring hands over */
+	uint64_t *
+		values; /* what the pointers point to: plain memory that only the ring hands over */
 };
 
 static void *put_all(void *arg)

@@ -13,24 +13,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ROWS(table) ((int)(sizeof(table) / sizeof((table)[0])))
-#define REQUEST "INVITE sip:bob@example.com SIP/2.0\r\n"
-#define LONG_BYTES 4096
-#define TORTURE "tests/fixtures/torture/"
-#define TORTURE_FILES 49
+#define ROWS(table)	  ((int)(sizeof(table) / sizeof((table)[0])))
+#define REQUEST		  "INVITE sip:bob@example.com SIP/2.0\r\n"
+#define LONG_BYTES	  4096
+#define TORTURE		  "tests/fixtures/torture/"
+#define TORTURE_FILES	  49
 #define TORTURE_MAX_BYTES 8192
 
 #define AT(field) offsetof(struct sip, field)
 
 /* Every view of struct sip but the extra headers. */
 static const size_t views[] = {
-	AT(method),	  AT(reply_reason), AT(ruri),	      AT(ruri_user),
-	AT(ruri_host),	  AT(from.user),    AT(from.host),    AT(from.tag),
-	AT(to.user),	  AT(to.host),	    AT(to.tag),	      AT(contact.user),
-	AT(contact.host), AT(contact.tag),  AT(pid_user),     AT(auth),
-	AT(auth_user),	  AT(callid),	    AT(via_1),	      AT(via_1_branch),
-	AT(cseq),	  AT(cseq_method),  AT(diversion),    AT(reason),
-	AT(content_type), AT(user_agent),   AT(rtp_stat),     AT(originator_ip),
+	AT(method),	AT(reply_reason), AT(ruri),	     AT(ruri_user),   AT(ruri_host),
+	AT(from.user),	AT(from.host),	  AT(from.tag),	     AT(to.user),     AT(to.host),
+	AT(to.tag),	AT(contact.user), AT(contact.host),  AT(contact.tag), AT(pid_user),
+	AT(auth),	AT(auth_user),	  AT(callid),	     AT(via_1),	      AT(via_1_branch),
+	AT(cseq),	AT(cseq_method),  AT(diversion),     AT(reason),      AT(content_type),
+	AT(user_agent), AT(rtp_stat),	  AT(originator_ip),
 };
 
 static struct sip s;
@@ -120,11 +119,11 @@ static void check_field(const struct field_case *c)
 	check_view(view_at(c->field), c->expected, c->headers);
 }
 
-#define FIELD_TEST(name, table)                                                                    \
-	START_TEST(name)                                                                           \
-	{                                                                                          \
-		check_field(&(table)[_i]);                                                         \
-	}                                                                                          \
+#define FIELD_TEST(name, table)            \
+	START_TEST(name)                   \
+	{                                  \
+		check_field(&(table)[_i]); \
+	}                                  \
 	END_TEST
 
 /* Start line. */
@@ -918,12 +917,12 @@ END_TEST
 
 /* A message with everything in it, cut at every byte and with every byte wrong. */
 
-#define WHOLE                                                                          \
+#define WHOLE                                                                           \
 	"INVITE sip:bob:x@[2001:db8::1]:5060;lr?a=b SIP/2.0\r\n"                        \
-	"Via: SIP/2.0/UDP h;branch=\"z\\\"9\";x, SIP/2.0/TCP i;branch=2\r\n"             \
-	"f : \"A \\\" <\" <sip:alice@example.com:5061>\r\n ;tag=1\r\n"                     \
+	"Via: SIP/2.0/UDP h;branch=\"z\\\"9\";x, SIP/2.0/TCP i;branch=2\r\n"            \
+	"f : \"A \\\" <\" <sip:alice@example.com:5061>\r\n ;tag=1\r\n"                  \
 	"To: sip:bob@b;tag=2\r\n"                                                       \
-	"Contact: *\r\nCSeq: 1\r\n INVITE\r\ni: c\r\nX-OIP: [::1]:5\r\nExpires: 60\r\n"       \
+	"Contact: *\r\nCSeq: 1\r\n INVITE\r\ni: c\r\nX-OIP: [::1]:5\r\nExpires: 60\r\n" \
 	"Proxy-Authorization: Digest realm=\"r\",username=\"u@v\"\r\n\r\nbody"
 
 START_TEST(message_cut_anywhere_stays_inside)

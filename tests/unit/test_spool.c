@@ -1,4 +1,5 @@
-/* storage/spool.c and stream.c: what is appended is read back once and in order, whatever happened to the files. */
+/* storage/spool.c and stream.c: what is appended is read back once and in order, whatever happened
+ * to the files. */
 #include "storage/spool.h"
 
 #include <check.h>
@@ -21,9 +22,9 @@
 #include "storage/block.h"
 #include "tests/unit/make_block.h"
 
-#define MIB (1ULL << 20)
+#define MIB	  (1ULL << 20)
 #define SMALL_MAX (16 * MIB) /* segments of 4 MiB where there is one writer */
-#define KEEP_US (SPOOL_KEEP_S * 1000000ULL)
+#define KEEP_US	  (SPOOL_KEEP_S * 1000000ULL)
 
 /* ---- a directory per test ---- */
 
@@ -42,7 +43,10 @@ static void make_dir(void)
 	const char *tmp = getenv("TMPDIR");
 
 	log_open(LOG_LEVEL_ERROR, LOG_TARGET_STDERR);
-	snprintf(dir, sizeof(dir), "%s/spool-XXXXXX", tmp ? tmp : access("build", W_OK) == 0 ? "build" : "/tmp");
+	snprintf(dir, sizeof(dir), "%s/spool-XXXXXX",
+		 tmp			      ? tmp
+		 : access("build", W_OK) == 0 ? "build"
+					      : "/tmp");
 	ck_assert_ptr_nonnull(mkdtemp(dir));
 }
 
@@ -170,7 +174,7 @@ struct seen {
 	uint64_t blocks, rows, lost;
 	uint64_t seq[4096]; /* of each block */
 	uint64_t last_row;  /* number of the last one */
-	unsigned gaps;      /* places where row numbers do not follow one another */
+	unsigned gaps;	    /* places where row numbers do not follow one another */
 };
 
 static void see_block(struct seen *v, const uint8_t *at)
@@ -190,13 +194,16 @@ static void see_block(struct seen *v, const uint8_t *at)
 	}
 }
 
-static void read_on(struct spool *s, struct stream *st, struct stream_pos *pos, uint32_t max_rows, struct seen *v)
+static void read_on(struct spool *s, struct stream *st, struct stream_pos *pos, uint32_t max_rows,
+		    struct seen *v)
 {
 	uint8_t *buf = aligned_alloc(8, BLOCK_MAX_BYTES);
 	size_t len, used;
 
 	do {
-		ck_assert_int_eq(stream_read(s, st, pos, buf, BLOCK_MAX_BYTES, max_rows, &len, &v->lost), HT_OK);
+		ck_assert_int_eq(
+			stream_read(s, st, pos, buf, BLOCK_MAX_BYTES, max_rows, &len, &v->lost),
+			HT_OK);
 		for (used = 0; used < len; used += block_head_of(buf + used)->bytes) {
 			see_block(v, buf + used);
 			stream_advance(pos, block_head_of(buf + used));
@@ -229,7 +236,8 @@ static struct stream *old(struct spool *s)
 	return spool_stream(s, 1);
 }
 
-static void expect_read(struct spool *s, struct stream *st, uint64_t blocks, uint64_t rows, uint64_t lost)
+static void expect_read(struct spool *s, struct stream *st, uint64_t blocks, uint64_t rows,
+			uint64_t lost)
 {
 	struct seen *v = read_all(s, st, 0);
 
@@ -331,7 +339,9 @@ START_TEST(read_stops_once_there_are_rows_enough)
 	struct spool *s = open_spool(1, SMALL_MAX);
 	static const struct {
 		uint32_t max_rows, blocks;
-	} cases[] = { { 1, 1 }, { 10, 1 }, { 11, 2 }, { 20, 2 }, { 21, 3 }, { 30, 3 }, { 1000, 3 } };
+	} cases[] = {
+		{ 1, 1 }, { 10, 1 }, { 11, 2 }, { 20, 2 }, { 21, 3 }, { 30, 3 }, { 1000, 3 }
+	};
 	uint8_t *buf = aligned_alloc(8, BLOCK_MAX_BYTES);
 	uint64_t lost = 0;
 	size_t len;
@@ -341,7 +351,9 @@ START_TEST(read_stops_once_there_are_rows_enough)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct stream_pos pos = { .seq = 1 };
 
-		ck_assert_int_eq(stream_read(s, live(s), &pos, buf, BLOCK_MAX_BYTES, cases[i].max_rows, &len, &lost), HT_OK);
+		ck_assert_int_eq(stream_read(s, live(s), &pos, buf, BLOCK_MAX_BYTES,
+					     cases[i].max_rows, &len, &lost),
+				 HT_OK);
 		ck_assert_uint_eq(len, cases[i].blocks * block_head_of(buf)->bytes);
 		ck_assert_uint_eq(pos.seq, 1);
 	}
@@ -585,7 +597,8 @@ START_TEST(too_many_streams_wait_for_the_next_start)
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &files), 0);
 	for (uint64_t id = 1; id <= SPOOL_MAX_STREAMS + 10; id++) {
 		block_stamp(b, 7, id, 1, 0);
-		write_file(in_dir("%016" PRIx64 "-%016x.seg", id, 1), b->bytes, block_head_of(b->bytes)->bytes);
+		write_file(in_dir("%016" PRIx64 "-%016x.seg", id, 1), b->bytes,
+			   block_head_of(b->bytes)->bytes);
 	}
 	s = open_spool(1, SMALL_MAX);
 	ck_assert_uint_eq(spool_stream_count(s), SPOOL_MAX_STREAMS);
@@ -700,7 +713,8 @@ START_TEST(stream_without_one_whole_block_is_removed)
 }
 END_TEST
 
-/* The blocks before it are committed and gone; the ledger still has a row for the stream, so it must come to its writer. */
+/* The blocks before it are committed and gone; the ledger still has a row for the stream, so it
+ * must come to its writer. */
 START_TEST(empty_last_segment_tells_what_came_before)
 {
 	struct spool *s;
@@ -726,18 +740,25 @@ END_TEST
 /* Which octet of a block is damaged in round @p i. */
 static off_t place(int i)
 {
-	static const off_t in_head[HEAD_PLACES] = { offsetof(struct block_head, magic),	   offsetof(struct block_head, version),
-						    offsetof(struct block_head, bytes) + 1, offsetof(struct block_head, hash),
-						    offsetof(struct block_head, stream),   offsetof(struct block_head, seq),
-						    offsetof(struct block_head, seq) + 6,  offsetof(struct block_head, rows_before) + 2,
-						    offsetof(struct block_head, rows),	   offsetof(struct block_head, directory) };
+	static const off_t in_head[HEAD_PLACES] = { offsetof(struct block_head, magic),
+						    offsetof(struct block_head, version),
+						    offsetof(struct block_head, bytes) + 1,
+						    offsetof(struct block_head, hash),
+						    offsetof(struct block_head, stream),
+						    offsetof(struct block_head, seq),
+						    offsetof(struct block_head, seq) + 6,
+						    offsetof(struct block_head, rows_before) + 2,
+						    offsetof(struct block_head, rows),
+						    offsetof(struct block_head, directory) };
 
-	return i < HEAD_PLACES ? in_head[i] : (off_t)sizeof(struct block_head) + 100 * (i - HEAD_PLACES);
+	return i < HEAD_PLACES ? in_head[i]
+			       : (off_t)sizeof(struct block_head) + 100 * (i - HEAD_PLACES);
 }
 
 #define PLACES (HEAD_PLACES + 3)
 
-/* Five blocks of 1 to 5 rows; block 3 is damaged. Rows of the others come, 3 are lost, and the file is kept. */
+/* Five blocks of 1 to 5 rows; block 3 is damaged. Rows of the others come, 3 are lost, and the file
+ * is kept. */
 static void expect_third_lost(struct spool *s, struct stream *st)
 {
 	struct seen *v = read_all(s, st, 0);
@@ -820,7 +841,8 @@ START_TEST(length_that_leads_over_a_block_does_not_lose_it)
 }
 END_TEST
 
-/* Sixteen large blocks of 10 rows in several segments, left by an earlier start; the first segment's path and how many blocks it has. */
+/* Sixteen large blocks of 10 rows in several segments, left by an earlier start; the first
+ * segment's path and how many blocks it has. */
 static uint64_t leave_segments(char path[512])
 {
 	struct spool *s = open_spool(1, 2 * SMALL_MAX); /* segments of 8 MiB */
@@ -943,7 +965,8 @@ START_TEST(loss_is_told_once)
 	ck_assert_uint_eq(v[1].rows, 11);
 	ck_assert_uint_eq(v[1].lost, 0);
 	stream_committed(live(s), 5);
-	stream_seek(live(s), &pos, 1); /* the ledger itself went back: those rows are counted as gone back, and lost again */
+	stream_seek(live(s), &pos, 1); /* the ledger itself went back: those rows are counted as
+					  gone back, and lost again */
 	read_on(s, live(s), &pos, 1000, &v[2]);
 	ck_assert_uint_eq(v[2].lost, 3);
 	free(v);
@@ -1119,7 +1142,8 @@ static int child_of_limited_files(void)
 		err = try_append(s, 10, 104000, &writer);
 	if (err != -EFBIG || spool_is_ok(s) || count_files("*.seg", path) != 1)
 		return 11;
-	if ((uint64_t)size_of(path) != live(s)->bytes || live(s)->last_seq != 2) /* no torn tail stays */
+	if ((uint64_t)size_of(path) != live(s)->bytes ||
+	    live(s)->last_seq != 2) /* no torn tail stays */
 		return 12;
 	if (try_append(s, 10, 104000, &writer) != -EFBIG)
 		return 13;
@@ -1164,7 +1188,8 @@ static TCase *case_of(const char *name)
 int main(void)
 {
 	Suite *s = suite_create("spool");
-	TCase *flow = case_of("flow"), *start = case_of("start"), *damage = case_of("damage"), *room = case_of("room");
+	TCase *flow = case_of("flow"), *start = case_of("start"), *damage = case_of("damage"),
+	      *room = case_of("room");
 	SRunner *runner;
 	int failed;
 

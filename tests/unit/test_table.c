@@ -12,7 +12,8 @@ static struct column column_of(enum column_charset charset, uint64_t chars, uint
 	return (struct column){ .name = "c", .charset = charset, .chars = chars, .bytes = bytes };
 }
 
-/* With scratch of exactly the text's length, so that a write behind it shows under AddressSanitizer. */
+/* With scratch of exactly the text's length, so that a write behind it shows under
+ * AddressSanitizer. */
 static unsigned fit(const struct column *c, struct view text, uint8_t **scratch, struct view *out)
 {
 	*scratch = malloc(text.len ? text.len : 1);
@@ -40,8 +41,10 @@ static const struct {
 	{ CHARSET_UTF8MB4, 65535, 5, "\xc3\xa4\xe2\x82\xac", "\xc3\xa4\xe2\x82\xac", FIT_AS_IS },
 	/* characters, not octets */
 	{ CHARSET_UTF8MB4, 2, 8, "\xc3\xa4\xc3\xb6\xc3\xbc", "\xc3\xa4\xc3\xb6", FIT_CLIPPED },
-	{ CHARSET_UTF8MB4, 2, 8, "\xf0\x9f\x98\x80\xf0\x9f\x98\x81", "\xf0\x9f\x98\x80\xf0\x9f\x98\x81", FIT_AS_IS },
-	{ CHARSET_UTF8MB4, 2, 8, "\xf0\x9f\x98\x80\xf0\x9f\x98\x81x", "\xf0\x9f\x98\x80\xf0\x9f\x98\x81", FIT_CLIPPED },
+	{ CHARSET_UTF8MB4, 2, 8, "\xf0\x9f\x98\x80\xf0\x9f\x98\x81",
+	  "\xf0\x9f\x98\x80\xf0\x9f\x98\x81", FIT_AS_IS },
+	{ CHARSET_UTF8MB4, 2, 8, "\xf0\x9f\x98\x80\xf0\x9f\x98\x81x",
+	  "\xf0\x9f\x98\x80\xf0\x9f\x98\x81", FIT_CLIPPED },
 	/* four octets do not fit utf8mb3: one '?' for the character */
 	{ CHARSET_UTF8MB3, 9, 27, "a\xf0\x9f\x98\x80z", "a?z", FIT_REPAIRED },
 	{ CHARSET_UTF8MB3, 9, 27, "\xe2\x82\xac", "\xe2\x82\xac", FIT_AS_IS },
@@ -67,7 +70,8 @@ static const struct {
 	/* surrogates, and what is next to them */
 	{ CHARSET_UTF8MB4, 9, 36, "\xed\xa0\x80", "???", FIT_REPAIRED },
 	{ CHARSET_UTF8MB4, 9, 36, "\xed\xbf\xbf", "???", FIT_REPAIRED },
-	{ CHARSET_UTF8MB4, 9, 36, "\xed\x9f\xbf\xee\x80\x80", "\xed\x9f\xbf\xee\x80\x80", FIT_AS_IS },
+	{ CHARSET_UTF8MB4, 9, 36, "\xed\x9f\xbf\xee\x80\x80", "\xed\x9f\xbf\xee\x80\x80",
+	  FIT_AS_IS },
 	/* behind U+10FFFF */
 	{ CHARSET_UTF8MB4, 9, 36, "\xf4\x8f\xbf\xbf", "\xf4\x8f\xbf\xbf", FIT_AS_IS },
 	{ CHARSET_UTF8MB4, 9, 36, "\xf4\x90\x80\x80", "????", FIT_REPAIRED },
@@ -83,7 +87,10 @@ static const struct {
 	{ CHARSET_UTF8MB4, 9, 36, "\xf0\x9f\x98z", "???z", FIT_REPAIRED },
 	/* what is cut is not looked at */
 	{ CHARSET_UTF8MB4, 1, 4, "a\xff", "a", FIT_CLIPPED },
-	{ CHARSET_UTF8MB4, 1, 4, "\xff" "a", "?", FIT_CLIPPED | FIT_REPAIRED },
+	{ CHARSET_UTF8MB4, 1, 4,
+	  "\xff"
+	  "a",
+	  "?", FIT_CLIPPED | FIT_REPAIRED },
 	/* binary takes everything, counted in octets */
 	{ CHARSET_BINARY, 0, 4, "\xff\xfe\x80\xc3", "\xff\xfe\x80\xc3", FIT_AS_IS },
 	{ CHARSET_BINARY, 0, 3, "\xff\xfe\x80\xc3", "\xff\xfe\x80", FIT_CLIPPED },
@@ -131,7 +138,8 @@ START_TEST(one_odd_octet_is_found_anywhere)
 
 			memset(text, 'x', len);
 			text[at] = 0x80;
-			ck_assert_uint_eq(fit(&c, (struct view){ text, len }, &scratch, &out), FIT_REPAIRED);
+			ck_assert_uint_eq(fit(&c, (struct view){ text, len }, &scratch, &out),
+					  FIT_REPAIRED);
 			ck_assert_uint_eq(out.len, len);
 			ck_assert_int_eq(out.at[at], '?');
 			free(scratch);
@@ -173,7 +181,9 @@ static unsigned decode(const uint8_t *at, size_t len, uint32_t *code)
 			return 0;
 		*code = *code << 6 | (at[n] & 0x3f);
 	}
-	return *code < least[ones] || *code > 0x10ffff || (*code >= 0xd800 && *code <= 0xdfff) ? 0 : ones;
+	return *code < least[ones] || *code > 0x10ffff || (*code >= 0xd800 && *code <= 0xdfff)
+		       ? 0
+		       : ones;
 }
 
 static unsigned reference(const struct column *c, struct view text, uint8_t *out, uint32_t *out_len)
@@ -188,12 +198,15 @@ static unsigned reference(const struct column *c, struct view text, uint8_t *out
 
 	*out_len = 0;
 	while (i < text.len) {
-		unsigned n = c->charset == CHARSET_BINARY ? 0 : decode(text.at + i, text.len - i, &code);
+		unsigned n =
+			c->charset == CHARSET_BINARY ? 0 : decode(text.at + i, text.len - i, &code);
 		bool is_good = c->charset == CHARSET_BINARY ||
-			       (n && code <= highest[c->charset] && !(c->charset == CHARSET_LATIN1 && code >= 0x80 && code < 0xa0));
+			       (n && code <= highest[c->charset] &&
+				!(c->charset == CHARSET_LATIN1 && code >= 0x80 && code < 0xa0));
 		unsigned stored = !is_good || n == 0 || c->charset <= CHARSET_LATIN1 ? 1 : n;
 
-		if ((c->charset != CHARSET_BINARY && chars + 1 > c->chars) || bytes + stored > c->bytes)
+		if ((c->charset != CHARSET_BINARY && chars + 1 > c->chars) ||
+		    bytes + stored > c->bytes)
 			return flags | FIT_CLIPPED;
 		for (unsigned k = 0; k < (n ? n : 1) && is_good; k++)
 			out[(*out_len)++] = text.at[i + k];
@@ -221,8 +234,12 @@ static uint32_t draw(uint32_t below)
 /* Pieces that make each kind of text likely, so that some of them are next to one another. */
 static uint32_t random_text(uint8_t *text)
 {
-	static const char *const pieces[] = { "a", "zz", "plain text ", "\xc3\xa4", "\xc2\x85", "\xc2\xa0", "\xe2\x82\xac", "\xf0\x9f\x98\x80",
-					      "\xc3", "\xe2\x82", "\xf0\x9f", "\x80", "\xff", "\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80" };
+	static const char *const pieces[] = {
+		"a",	    "zz",	"plain text ",	"\xc3\xa4",
+		"\xc2\x85", "\xc2\xa0", "\xe2\x82\xac", "\xf0\x9f\x98\x80",
+		"\xc3",	    "\xe2\x82", "\xf0\x9f",	"\x80",
+		"\xff",	    "\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80"
+	};
 	uint32_t len = 0, count = draw(12);
 	const char *p;
 
@@ -252,11 +269,13 @@ START_TEST(random_texts_fit_as_a_slow_reader_says)
 		exact = malloc(len ? len : 1);
 		memcpy(exact, text, len);
 		flags = fit(&c, (struct view){ exact, len }, &scratch, &out);
-		ck_assert_uint_eq(flags, reference(&c, (struct view){ text, len }, want, &want_len));
+		ck_assert_uint_eq(flags,
+				  reference(&c, (struct view){ text, len }, want, &want_len));
 		ck_assert_uint_eq(out.len, want_len);
 		if (want_len)
 			ck_assert_mem_eq(out.at, want, want_len);
-		ck_assert(view_inside(out, (struct view){ exact, len }) || view_inside(out, (struct view){ scratch, len }));
+		ck_assert(view_inside(out, (struct view){ exact, len }) ||
+			  view_inside(out, (struct view){ scratch, len }));
 		seen[flags]++;
 		free(exact);
 		free(scratch);

@@ -1,6 +1,7 @@
 /*
- * capture/worker.c: from datagram to row, behind a real listener on 127.0.0.1, or, where time matters, with the test as the listener.
- * The test plays ht-spool. Built without a sanitizer it also counts what the receive thread allocates.
+ * capture/worker.c: from datagram to row, behind a real listener on 127.0.0.1, or, where time
+ * matters, with the test as the listener. The test plays ht-spool. Built without a sanitizer it
+ * also counts what the receive thread allocates.
  */
 #include "capture/worker.h"
 
@@ -30,10 +31,10 @@
 #include "storage/spool.h"
 
 #define ROWS(table) ((int)(sizeof(table) / sizeof((table)[0])))
-#define WALL_US 1700000000000000ULL
-#define NEVER_US (1ULL << 62)
+#define WALL_US	    1700000000000000ULL
+#define NEVER_US    (1ULL << 62)
 #define DEADLINE_US 60000000ULL
-#define IN_FLIGHT 100 /* datagrams that fit any receive buffer */
+#define IN_FLIGHT   100 /* datagrams that fit any receive buffer */
 
 /* ---- allocations, counted per thread ---- */
 
@@ -149,8 +150,8 @@ static void hep_payload(struct hep *h, const char *text)
 	hep_end(h);
 }
 
-#define SIP_OF(method)                                                                               \
-	method " sip:bob@example.org SIP/2.0\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:c@d>\r\n"          \
+#define SIP_OF(method)                                                                      \
+	method " sip:bob@example.org SIP/2.0\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:c@d>\r\n" \
 	       "Call-ID: the-call\r\nCSeq: 7 " method "\r\nX-CID: the-leg\r\n\r\n"
 
 static void hep_sip(struct hep *h)
@@ -169,7 +170,8 @@ static void hep_compressed(struct hep *h, enum format format, const char *text, 
 
 	z.next_out = out;
 	z.avail_out = sizeof(out);
-	ck_assert_int_eq(deflateInit2(&z, 6, Z_DEFLATED, bits[format], 8, Z_DEFAULT_STRATEGY), Z_OK);
+	ck_assert_int_eq(deflateInit2(&z, 6, Z_DEFLATED, bits[format], 8, Z_DEFAULT_STRATEGY),
+			 Z_OK);
 	ck_assert_int_eq(deflate(&z, Z_FINISH), Z_STREAM_END);
 	deflateEnd(&z);
 	hep_front(h, 17, WALL_US);
@@ -189,7 +191,7 @@ struct rig {
 	struct listener *listener;
 	pthread_t thread;
 	struct sockaddr_in to[2]; /* of each source */
-	int from;                 /* sends from 127.0.0.1 */
+	int from;		  /* sends from 127.0.0.1 */
 	_Atomic uint64_t mallocs; /* of the receive thread, after each turn */
 	uint64_t sent[2];
 };
@@ -203,11 +205,13 @@ struct wish {
 };
 
 #define ONE_LISTENER "hep:\n  - { name: a, listen: [udp:127.0.0.1:9060]"
-#define ANY ONE_LISTENER " }\n"
+#define ANY	     ONE_LISTENER " }\n"
 
 static void rig_make(struct rig *r, const struct wish *w)
 {
-	struct spool_options spool = { .dir = "memory", .max_bytes = 1, .node_id = 1, .writers = 1, .in_memory = true };
+	struct spool_options spool = {
+		.dir = "memory", .max_bytes = 1, .node_id = 1, .writers = 1, .in_memory = true
+	};
 	struct worker_options o = { .snapshot = &r->published,
 				    .blocks = w->blocks,
 				    .batch_rows = w->batch_rows,
@@ -246,7 +250,7 @@ static uint64_t shed_of(const struct source_counters *c)
 	uint64_t sum = 0;
 
 	for (unsigned reason = 0; reason < SHED_REASONS; reason++)
-		for (unsigned class = 1; class <= SHED_CLASSES; class++)
+		for (unsigned class = 1; class <= SHED_CLASSES; class ++)
 			sum += counter_get(&c->shed[reason][class]);
 	return sum;
 }
@@ -254,10 +258,12 @@ static uint64_t shed_of(const struct source_counters *c)
 /* What became of messages: the right side of DESIGN's second line. */
 static uint64_t outcomes_of(const struct source_counters *c)
 {
-	return counter_get(&c->not_sip_empty) + counter_get(&c->not_sip_type) + counter_get(&c->not_sip_content) +
-	       counter_get(&c->malformed_short) + counter_get(&c->malformed_version) + counter_get(&c->malformed_length) +
-	       counter_get(&c->malformed_chunk) + counter_get(&c->malformed_address) + counter_get(&c->malformed_inflate) +
-	       counter_get(&c->malformed_oversize) + counter_get(&c->denied_allow) + counter_get(&c->denied_key) + shed_of(c) +
+	return counter_get(&c->not_sip_empty) + counter_get(&c->not_sip_type) +
+	       counter_get(&c->not_sip_content) + counter_get(&c->malformed_short) +
+	       counter_get(&c->malformed_version) + counter_get(&c->malformed_length) +
+	       counter_get(&c->malformed_chunk) + counter_get(&c->malformed_address) +
+	       counter_get(&c->malformed_inflate) + counter_get(&c->malformed_oversize) +
+	       counter_get(&c->denied_allow) + counter_get(&c->denied_key) + shed_of(c) +
 	       counter_get(&c->accepted);
 }
 
@@ -278,7 +284,8 @@ static void through_begin(void *ctx, uint64_t wall_us, uint64_t mono_us)
 	worker_listener_ops.begin(((struct rig *)ctx)->worker, wall_us, mono_us);
 }
 
-static void through_datagram(void *ctx, unsigned source, const uint8_t *bytes, size_t len, const uint8_t from_ip[16])
+static void through_datagram(void *ctx, unsigned source, const uint8_t *bytes, size_t len,
+			     const uint8_t from_ip[16])
 {
 	worker_listener_ops.datagram(((struct rig *)ctx)->worker, source, bytes, len, from_ip);
 }
@@ -298,7 +305,8 @@ static bool through_tend(void *ctx, uint64_t mono_us)
 	return more;
 }
 
-static const struct listener_ops through = { through_begin, through_datagram, through_end, through_tend };
+static const struct listener_ops through = { through_begin, through_datagram, through_end,
+					     through_tend };
 
 static void *receive(void *arg)
 {
@@ -313,7 +321,8 @@ static void *receive(void *arg)
 
 static void rig_start(struct rig *r, const struct wish *w)
 {
-	struct sockaddr_in any = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in any = { .sin_family = AF_INET,
+				   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	struct listener_socket sockets[2] = { 0 };
 
 	rig_make(r, w);
@@ -322,11 +331,14 @@ static void rig_start(struct rig *r, const struct wish *w)
 
 		sockets[i].source = i;
 		sockets[i].counters = worker_source(r->worker, i);
-		sockets[i].fd = listener_open_udp((struct sockaddr *)&any, sizeof(any), 1 << 20, &sockets[i].buffer);
+		sockets[i].fd = listener_open_udp((struct sockaddr *)&any, sizeof(any), 1 << 20,
+						  &sockets[i].buffer);
 		ck_assert_int_ge(sockets[i].fd, 0);
 		ck_assert_int_eq(getsockname(sockets[i].fd, (struct sockaddr *)&r->to[i], &len), 0);
 	}
-	ck_assert_int_eq(listener_new(&r->listener, sockets, (unsigned)r->conf->hep_count, &through, r), HT_OK);
+	ck_assert_int_eq(
+		listener_new(&r->listener, sockets, (unsigned)r->conf->hep_count, &through, r),
+		HT_OK);
 	r->from = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	ck_assert_int_eq(bind(r->from, (struct sockaddr *)&any, sizeof(any)), 0);
 	ck_assert_int_eq(pthread_create(&r->thread, NULL, receive, r), 0);
@@ -362,7 +374,8 @@ static void wait_for_outcomes(struct rig *r)
 
 static void send_from(struct rig *r, int fd, unsigned source, const void *bytes, size_t len)
 {
-	ssize_t n = sendto(fd, bytes, len, 0, (const struct sockaddr *)&r->to[source], sizeof(r->to[source]));
+	ssize_t n = sendto(fd, bytes, len, 0, (const struct sockaddr *)&r->to[source],
+			   sizeof(r->to[source]));
 
 	ck_assert_int_eq(n, (ssize_t)len);
 	if (++r->sent[source] % IN_FLIGHT == 0)
@@ -592,7 +605,8 @@ START_TEST(every_datagram_is_counted_once_under_its_reason)
 	expect_balance(c, r.sent[0]);
 	ck_assert_uint_eq(counter_get(&c->datagrams), r.sent[0]);
 	for (int i = 0; i < ROWS(mix); i++)
-		ck_assert_uint_eq(counter_get((const counter *)(const void *)((const char *)c + mix[i].counter)),
+		ck_assert_uint_eq(counter_get((const counter *)(const void *)((const char *)c +
+									      mix[i].counter)),
 				  expected_of(mix[i].counter, 20));
 	ck_assert_uint_eq(rows, counter_get(&c->accepted));
 	rig_free(&r);
@@ -662,13 +676,17 @@ END_TEST
 
 START_TEST(allow_list_is_that_of_the_source)
 {
-	struct wish w = { .yaml = "hep:\n"
-				  "  - { name: a, listen: [udp:127.0.0.1:9060], allow: [127.0.0.1/32] }\n"
-				  "  - { name: b, listen: [udp:127.0.0.1:9061], allow: [127.0.0.2, 10.0.0.0/8] }\n",
-			  .blocks = 2,
-			  .batch_rows = 100,
-			  .batch_us = NEVER_US };
-	struct sockaddr_in second = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1) };
+	struct wish w = {
+		.yaml = "hep:\n"
+			"  - { name: a, listen: [udp:127.0.0.1:9060], allow: [127.0.0.1/32] }\n"
+			"  - { name: b, listen: [udp:127.0.0.1:9061], allow: [127.0.0.2, "
+			"10.0.0.0/8] }\n",
+		.blocks = 2,
+		.batch_rows = 100,
+		.batch_us = NEVER_US
+	};
+	struct sockaddr_in second = { .sin_family = AF_INET,
+				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1) };
 	struct hep *h = malloc(sizeof(*h));
 	struct rig r;
 	int from2 = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -701,12 +719,17 @@ END_TEST
 static const struct {
 	const char *key; /* NULL: none sent */
 	bool is_accepted;
-} keys[] = { { "secret", true }, { "other", true }, { NULL, false }, { "", false },	  { "secre", false },
-	     { "secrets", false }, { "Secret", false }, { "secretsecret", false }, { "sother", false }, { "x", false } };
+} keys[] = { { "secret", true },  { "other", true },	     { NULL, false },
+	     { "", false },	  { "secre", false },	     { "secrets", false },
+	     { "Secret", false }, { "secretsecret", false }, { "sother", false },
+	     { "x", false } };
 
 START_TEST(key_has_to_be_one_of_those_configured)
 {
-	struct wish w = { .yaml = ONE_LISTENER ", keys: [secret, other] }\n", .blocks = 2, .batch_rows = 10, .batch_us = NEVER_US };
+	struct wish w = { .yaml = ONE_LISTENER ", keys: [secret, other] }\n",
+			  .blocks = 2,
+			  .batch_rows = 10,
+			  .batch_us = NEVER_US };
 	struct hep *h = malloc(sizeof(*h));
 	struct rig r;
 
@@ -763,7 +786,7 @@ static const struct {
 } times[] = {
 	{ WALL_US, WALL_US, false, false },
 	{ 0, WALL_US, true, false },
-	{ 999999, WALL_US, true, false }, /* no seconds */
+	{ 999999, WALL_US, true, false },   /* no seconds */
 	{ 1000000, 1000000, false, false }, /* old times are kept */
 	{ WALL_US - 86400000000ULL * 3650, WALL_US - 86400000000ULL * 3650, false, false },
 	{ WALL_US + 300000000, WALL_US + 300000000, false, false },
@@ -773,7 +796,10 @@ static const struct {
 
 START_TEST(time_that_cannot_be_is_replaced)
 {
-	struct wish w = { .yaml = "max_clock_skew: 300\n" ANY, .blocks = 2, .batch_rows = 10, .batch_us = NEVER_US };
+	struct wish w = { .yaml = "max_clock_skew: 300\n" ANY,
+			  .blocks = 2,
+			  .batch_rows = 10,
+			  .batch_us = NEVER_US };
 	struct hep *h = malloc(sizeof(*h));
 	struct block *b;
 	struct rig r;
@@ -798,12 +824,18 @@ END_TEST
 static const struct {
 	int64_t id; /* -1: none */
 	const char *want;
-} capture_ids[] = { { -1, "sbc.example" }, { 0, "sbc.example:0" }, { 9, "sbc.example:9" }, { 2001, "sbc.example:2001" },
+} capture_ids[] = { { -1, "sbc.example" },
+		    { 0, "sbc.example:0" },
+		    { 9, "sbc.example:9" },
+		    { 2001, "sbc.example:2001" },
 		    { 4294967295, "sbc.example:4294967295" } };
 
 START_TEST(node_names_the_agent)
 {
-	struct wish w = { .yaml = "node: sbc.example\n" ANY, .blocks = 2, .batch_rows = 10, .batch_us = NEVER_US };
+	struct wish w = { .yaml = "node: sbc.example\n" ANY,
+			  .blocks = 2,
+			  .batch_rows = 10,
+			  .batch_us = NEVER_US };
 	struct hep *h = malloc(sizeof(*h));
 	struct block *b;
 	struct rig r;
@@ -826,13 +858,19 @@ END_TEST
 static const struct {
 	uint8_t sent;
 	int64_t homer, opensips; /* kamailio numbers as homer does */
-} protos[] = { { 17, 1, 17 }, { 6, 2, 6 },   { 22, 3, 22 },  { 132, 4, 132 }, { 50, 5, 50 }, { 0, 0, 0 },
-	       { 1, 0, 1 },   { 5, 0, 5 },   { 7, 7, 7 },    { 41, 41, 41 },  { 255, 255, 255 } };
+} protos[] = { { 17, 1, 17 }, { 6, 2, 6 },    { 22, 3, 22 },	{ 132, 4, 132 },
+	       { 50, 5, 50 }, { 0, 0, 0 },    { 1, 0, 1 },	{ 5, 0, 5 },
+	       { 7, 7, 7 },   { 41, 41, 41 }, { 255, 255, 255 } };
 
 START_TEST(protocol_is_numbered_as_chosen)
 {
-	for (enum conf_compat compat = CONF_COMPAT_HOMER; compat <= CONF_COMPAT_OPENSIPS; compat++) {
-		struct wish w = { .yaml = ANY, .blocks = 2, .batch_rows = 10, .batch_us = NEVER_US, .compat = compat };
+	for (enum conf_compat compat = CONF_COMPAT_HOMER; compat <= CONF_COMPAT_OPENSIPS;
+	     compat++) {
+		struct wish w = { .yaml = ANY,
+				  .blocks = 2,
+				  .batch_rows = 10,
+				  .batch_us = NEVER_US,
+				  .compat = compat };
 		struct hep *h = malloc(sizeof(*h));
 		struct block *b;
 		struct rig r;
@@ -842,8 +880,11 @@ START_TEST(protocol_is_numbered_as_chosen)
 		hep_front(h, protos[_i].sent, WALL_US);
 		hep_payload(h, SIP_OF("INVITE"));
 		b = row_of(&r, h);
-		ck_assert_int_eq(number_in(b, ROW_proto), compat == CONF_COMPAT_OPENSIPS ? protos[_i].opensips : protos[_i].homer);
-		ck_assert(text_in_is(b, ROW_correlation_id, compat == CONF_COMPAT_KAMAILIO ? "the-call" : ""));
+		ck_assert_int_eq(number_in(b, ROW_proto), compat == CONF_COMPAT_OPENSIPS
+								  ? protos[_i].opensips
+								  : protos[_i].homer);
+		ck_assert(text_in_is(b, ROW_correlation_id,
+				     compat == CONF_COMPAT_KAMAILIO ? "the-call" : ""));
 		worker_give_back(r.worker, b);
 		rig_unmake(&r);
 		rcu_thread_end();
@@ -1040,7 +1081,8 @@ static const struct {
 	{ "SIP/2.0 200 OK\r\nCSeq: 1 REGISTER\r\n\r\n", 3 },
 	{ "SIP/2.0 200 OK\r\nCSeq: 1 OPTIONS\r\n\r\n", 2 },
 	{ "SIP/2.0 200 OK\r\n\r\n", 4 },
-	{ "INVITE sip:a@b SIP/2.0\r\nCSeq: 1 OPTIONS\r\n\r\n", 2 }, /* CSeq says what dialog it is */
+	{ "INVITE sip:a@b SIP/2.0\r\nCSeq: 1 OPTIONS\r\n\r\n",
+	  2 }, /* CSeq says what dialog it is */
 	{ "INVITE sip:a@b SIP/2.0\r\n\r\n", 5 },
 };
 
@@ -1068,7 +1110,8 @@ START_TEST(message_is_shed_by_class_when_no_block_is_free)
 		taken[i] = worker_take_sealed(r.worker);
 	ck_assert_ptr_null(worker_take_sealed(r.worker));
 	full = taken[0];
-	ck_assert_int_eq(spool_append(r.spool, full, &writer), HT_EFULL); /* now it is the spool's fault */
+	ck_assert_int_eq(spool_append(r.spool, full, &writer),
+			 HT_EFULL); /* now it is the spool's fault */
 	give_at(&r, h, WALL_US, 1);
 	ck_assert_uint_eq(counter_get(&counters(&r)->shed[SHED_SPOOL][classes[_i].class]), 1);
 	ck_assert_uint_eq(shed_of(counters(&r)), 2);
@@ -1115,7 +1158,7 @@ END_TEST
 
 /* ---- allocations ---- */
 
-#define WARM_UP 500
+#define WARM_UP	 500
 #define MEASURED 20000
 
 static void send_mix(struct rig *r, struct hep **kinds, int count, int datagrams)
@@ -1134,7 +1177,8 @@ static uint64_t mallocs_at_rest(struct rig *r)
 	struct timespec moment = { .tv_nsec = 200000 };
 	uint64_t until = clock_mono_us() + DEADLINE_US;
 
-	while (take_rows(r) == 0) { /* batch_us of 1 ms: tend() seals, and then says what was allocated */
+	while (take_rows(r) ==
+	       0) { /* batch_us of 1 ms: tend() seals, and then says what was allocated */
 		ck_assert_uint_lt(clock_mono_us(), until);
 		nanosleep(&moment, NULL);
 	}
@@ -1143,7 +1187,9 @@ static uint64_t mallocs_at_rest(struct rig *r)
 
 START_TEST(receiving_allocates_nothing)
 {
-	struct wish w = { .yaml = "legs: [X-CID]\n" ANY, .blocks = 16, .batch_rows = 100, .batch_us = 1000 };
+	struct wish w = {
+		.yaml = "legs: [X-CID]\n" ANY, .blocks = 16, .batch_rows = 100, .batch_us = 1000
+	};
 	enum { KINDS = ROWS(mix) + 2 };
 	struct hep *kinds[KINDS];
 	uint64_t before, after;
@@ -1158,7 +1204,8 @@ START_TEST(receiving_allocates_nothing)
 		if (i < ROWS(mix))
 			mix[i].make(kinds[i]);
 		else
-			hep_compressed(kinds[i], i == ROWS(mix) ? GZIP : RAW, SIP_OF("INVITE"), SIZE_MAX);
+			hep_compressed(kinds[i], i == ROWS(mix) ? GZIP : RAW, SIP_OF("INVITE"),
+				       SIZE_MAX);
 	}
 	rig_start(&r, &w);
 	send_mix(&r, kinds, 2, WARM_UP);
