@@ -21,7 +21,7 @@
 	X(type, s->is_reply ? 2 : 1)           \
 	X(expires, s->expires)
 
-/* Text, octets as they were on the wire. Absent is empty. `msg` is last in the row's bytes, the
+/* Text, octets as they were on the wire. Absent is empty. `msg` comes first in the row's bytes, the
  * others mostly point into it. */
 #define ROW_TEXTS(X)                         \
 	X(msg, m->payload)                   \

@@ -149,6 +149,9 @@ void stream_advance(struct stream_pos *pos, const struct block_head *h);
  */
 uint64_t stream_rows_until(struct stream *st, uint64_t seq);
 
+/** The oldest block that is still in the spool; 0 if there is none. Threads: any. */
+uint64_t stream_oldest(struct stream *st);
+
 /** Is something behind @p pos? Threads: any. */
 bool stream_has_more(struct stream *st, const struct stream_pos *pos);
 

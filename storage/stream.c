@@ -187,6 +187,16 @@ void stream_advance(struct stream_pos *pos, const struct block_head *h)
 	pos->offset += h->bytes;
 }
 
+uint64_t stream_oldest(struct stream *st)
+{
+	uint64_t seq;
+
+	pthread_mutex_lock(&st->lock);
+	seq = st->segment_count ? st->segments[0].first_seq : 0;
+	pthread_mutex_unlock(&st->lock);
+	return seq;
+}
+
 bool stream_has_more(struct stream *st, const struct stream_pos *pos)
 {
 	bool has_more;

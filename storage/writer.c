@@ -340,6 +340,11 @@ static void ledger_follow(struct writer *w, struct source *src, uint64_t seq)
 			    " rows that it had confirmed are stored again",
 			    src->ledger_rows - rows);
 	}
+	if (stream_oldest(src->stream) > seq + 1)
+		log_error("database: the ledger is at block %" PRIu64 " of stream %016" PRIx64
+			  ", the spool begins at %" PRIu64
+			  ": what lies between was stored once and removed; an older backup?",
+			  seq, src->stream->id, stream_oldest(src->stream));
 	src->is_known = true;
 	src->in_doubt = false;
 	stream_seek(src->stream, &src->pos, seq);

@@ -91,7 +91,8 @@ static void metrics_rows(struct evbuffer *out, const struct stats_sources *from,
 	family(out, "heptap_stored_total", "counter", "rows committed, by table");
 	evbuffer_add_printf(out, "heptap_stored_total{table=\"%s\"} %" PRIu64 "\n", from->table,
 			    st->stored);
-	single(out, "heptap_rejected_total", "counter", "rows the database refused", st->rejected);
+	family(out, "heptap_rejected_total", "counter", "rows the database refused, by reason");
+	evbuffer_add_printf(out, "heptap_rejected_total{reason=\"row\"} %" PRIu64 "\n", st->rejected);
 	family(out, "heptap_lost_total", "counter", "rows lost, by reason");
 	evbuffer_add_printf(out,
 			    "heptap_lost_total{reason=\"damage\"} %" PRIu64
