@@ -41,6 +41,7 @@ struct listener {
 	int wake_fd;
 	_Atomic bool stop;
 	unsigned nap_us;
+	bool is_behind; /* a socket had more than one turn takes: no nap */
 	struct udp_socket socket[LISTENER_MAX_SOCKETS];
 	unsigned socket_count;
 	/* one batch */
@@ -188,11 +189,14 @@ static int batch_read(struct udp_socket *s)
 
 static void socket_readable(evutil_socket_t fd, short what, void *arg)
 {
+	struct udp_socket *s = arg;
+
 	(void)fd;
 	(void)what;
 	for (int i = 0; i < BATCHES_PER_TURN; i++)
-		if (batch_read(arg) < LISTENER_BATCH)
-			break;
+		if (batch_read(s) < LISTENER_BATCH)
+			return;
+	s->listener->is_behind = true;
 }
 
 static void second_passed(evutil_socket_t fd, short what, void *arg)
@@ -252,8 +256,9 @@ void listener_run(struct listener *l)
 	bool is_busy = false;
 
 	while (!atomic_load_explicit(&l->stop, memory_order_relaxed)) {
-		if (is_busy)
+		if (is_busy && !l->is_behind)
 			nanosleep(&nap, NULL);
+		l->is_behind = false;
 		event_base_loop(l->base,
 				is_busy ? EVLOOP_ONCE | EVLOOP_NONBLOCK
 					: EVLOOP_ONCE); /* once round, or a busy socket keeps us */

@@ -169,11 +169,6 @@ void db_interrupt(struct db *db)
 		shutdown(fd, SHUT_RDWR);
 }
 
-bool db_has_bulk(const struct db *db)
-{
-	return db->has_bulk;
-}
-
 uint64_t db_max_packet(const struct db *db)
 {
 	return db->max_packet;
@@ -229,11 +224,6 @@ void db_rollback(struct db *db)
 uint64_t db_insert_id(const struct db *db)
 {
 	return mysql_insert_id(db->my);
-}
-
-size_t db_escape(struct db *db, char *out, const char *text, size_t len)
-{
-	return mysql_real_escape_string(db->my, out, text, (unsigned long)len);
 }
 
 /* ---- inserting rows ---- */

@@ -56,9 +56,6 @@ void db_interrupt(struct db *db);
 unsigned db_last_errno(const struct db *db);
 const char *db_last_error(const struct db *db);
 
-/** Does this connection send bulk statements? */
-bool db_has_bulk(const struct db *db);
-
 /** The server's max_allowed_packet, octets. */
 uint64_t db_max_packet(const struct db *db);
 
@@ -80,10 +77,6 @@ void db_rollback(struct db *db);
 
 /** The value that LAST_INSERT_ID(x) set in the last statement. */
 uint64_t db_insert_id(const struct db *db);
-
-/** Double every quote and backslash of an identifier or text that goes into a statement. @return
- * octets without NUL; out needs 2*len+1. */
-size_t db_escape(struct db *db, char *out, const char *text, size_t len);
 
 /**
  * Prepare inserting rows.

@@ -549,15 +549,20 @@ static bool stream_expire_one(struct spool *s, struct stream *st)
 
 static void spool_sync(struct spool *s)
 {
+	static struct log_limit limit;
+
 	for (unsigned w = 0; w < s->options.writers; w++) {
 		struct stream *st = s->streams[w];
 
 		for (size_t i = st->segment_count > 2 ? st->segment_count - 2 : 0;
 		     i < st->segment_count; i++)
 			if (fdatasync(st->segments[i].fd) < 0)
-				log_error("spool: %s: fdatasync: %s", s->options.dir,
-					  ht_strerror(-errno));
+				log_limited(&limit, LOG_LEVEL_ERROR, "spool: %s: fdatasync: %s",
+					    s->options.dir, ht_strerror(-errno));
 	}
+	if (s->dir_fd >= 0 && fsync(s->dir_fd) < 0) /* the names of new segments */
+		log_limited(&limit, LOG_LEVEL_ERROR, "spool: %s: fsync: %s", s->options.dir,
+			    ht_strerror(-errno));
 	s->sync_due = false;
 }
 
