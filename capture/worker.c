@@ -18,6 +18,16 @@
 #include "storage/block.h"
 #include "storage/spool.h"
 
+#define KNOWN_IPS_BITS 8
+
+/* An address and its text. */
+struct known_ip {
+	uint8_t ip[16];
+	uint8_t family; /* FAMILY_NONE: nothing here */
+	uint8_t len;
+	char text[INET6_ADDRSTRLEN];
+};
+
 struct worker {
 	struct worker_options options;
 	struct source_counters *sources;
@@ -33,7 +43,7 @@ struct worker {
 	const struct snapshot *snapshot; /* during a batch */
 	/* texts of the row that is being made */
 	char node[104 + 1 + 10];
-	char source_ip[INET6_ADDRSTRLEN], destination_ip[INET6_ADDRSTRLEN];
+	struct known_ip known_src[1 << KNOWN_IPS_BITS], known_dst[1 << KNOWN_IPS_BITS];
 };
 
 struct source_counters *worker_source(struct worker *w, unsigned source)
@@ -155,20 +165,40 @@ static char *decimal(char *at, uint32_t n)
 	return at;
 }
 
-static struct view ip_text(const struct addr *a, char out[INET6_ADDRSTRLEN])
+static uint8_t ip_text(const struct addr *a, char out[INET6_ADDRSTRLEN])
 {
 	char *at = out;
 
 	if (a->family == FAMILY_IPV6) {
 		inet_ntop(AF_INET6, a->ip, out, INET6_ADDRSTRLEN);
-		return view_of(out);
+		return (uint8_t)strlen(out);
 	}
 	for (int i = 0; i < 4; i++) {
 		if (i)
 			*at++ = '.';
 		at = decimal(at, a->ip[i]);
 	}
-	return (struct view){ (uint8_t *)out, (uint32_t)(at - out) };
+	return (uint8_t)(at - out);
+}
+
+/*
+ * Addresses repeat: their texts are kept, each in the one place that its octets lead to. Source and
+ * destination have places of their own, so that the text of one does not go while the other's is
+ * made.
+ */
+static struct view ip_text_known(struct known_ip known[1 << KNOWN_IPS_BITS], const struct addr *a)
+{
+	struct known_ip *k;
+	uint64_t half[2];
+
+	memcpy(half, a->ip, sizeof(half));
+	k = &known[((half[0] ^ half[1]) * 0x9e3779b97f4a7c15ULL) >> (64 - KNOWN_IPS_BITS)];
+	if (k->family != a->family || memcmp(k->ip, half, sizeof(half)) != 0) {
+		memcpy(k->ip, half, sizeof(half));
+		k->family = a->family;
+		k->len = ip_text(a, k->text);
+	}
+	return (struct view){ (uint8_t *)k->text, k->len };
 }
 
 /* "<node>:<capture id>" where HEP carries one. */
@@ -220,8 +250,8 @@ static struct row_extras row_extras(struct worker *w, const struct msg *m, const
 	enum conf_compat compat = w->options.compat;
 	struct row_extras x = { .proto = proto_number(compat, m->ip_proto),
 				.callid_aleg = first_leg(snap, s),
-				.source_ip = ip_text(&m->src, w->source_ip),
-				.destination_ip = ip_text(&m->dst, w->destination_ip),
+				.source_ip = ip_text_known(w->known_src, &m->src),
+				.destination_ip = ip_text_known(w->known_dst, &m->dst),
 				.correlation_id = m->correlation,
 				.node = node_text(w, m) };
 
