@@ -35,10 +35,14 @@ static int usage(const char *why, const char *what)
 	return EXIT_USAGE;
 }
 
-static int conf_load(const char *file, struct conf **out)
+/* The configuration of a command that takes no (further) words. @return an exit code. */
+static int conf_load(const char *file, int words_left, struct conf **out)
 {
-	int err = conf_read(file, out, stderr);
+	int err;
 
+	if (words_left != 0)
+		return usage("too many arguments", NULL);
+	err = conf_read(file, out, stderr);
 	return err == HT_OK ? EXIT_DONE : err == HT_ECONF ? EXIT_WRONG : EXIT_REFUSED;
 }
 
@@ -50,9 +54,7 @@ static int command_run(const char *file, int argc, char **argv)
 	int code;
 
 	(void)argv;
-	if (argc != 0)
-		return usage("too many arguments", NULL);
-	code = conf_load(file, &conf);
+	code = conf_load(file, argc, &conf);
 	if (code != EXIT_DONE)
 		return code;
 	log_open(conf->log.level, conf->log.target);
@@ -67,9 +69,7 @@ static int command_check(const char *file, int argc, char **argv)
 	int code;
 
 	(void)argv;
-	if (argc != 0)
-		return usage("too many arguments", NULL);
-	code = conf_load(file, &conf);
+	code = conf_load(file, argc, &conf);
 	if (code != EXIT_DONE)
 		return code == EXIT_REFUSED ? EXIT_WRONG : code;
 	printf("%s: good\n", file);
@@ -83,9 +83,7 @@ static int command_config(const char *file, int argc, char **argv)
 	int code;
 
 	(void)argv;
-	if (argc != 0)
-		return usage("too many arguments", NULL);
-	code = conf_load(file, &conf);
+	code = conf_load(file, argc, &conf);
 	if (code != EXIT_DONE)
 		return code;
 	conf_print(conf, stdout);
@@ -148,7 +146,7 @@ static int command_schema(const char *file, int argc, char **argv)
 
 	if (argc != 1 || (strcmp(argv[0], "print") != 0 && strcmp(argv[0], "install") != 0))
 		return usage("schema takes one word: print or install", NULL);
-	code = conf_load(file, &conf);
+	code = conf_load(file, argc - 1, &conf);
 	if (code != EXIT_DONE)
 		return code;
 	if (strcmp(argv[0], "install") == 0)
