@@ -619,6 +619,18 @@ static bool is_finished(const struct writer *w, const struct source *src)
 	return atomic_load(&w->finish) && !src;
 }
 
+/* New work does not shorten the wait; the end does. */
+static void wait_before_retry(struct writer *w)
+{
+	uint64_t now_us = clock_mono_us();
+	uint64_t until_us = now_us + 1000ULL * (uint64_t)with_jitter(w->wait_ms);
+
+	while (now_us < until_us && !atomic_load(&w->stop)) {
+		wait_for_work(w, (int)((until_us - now_us) / 1000) + 1);
+		now_us = clock_mono_us();
+	}
+}
+
 void writer_run(struct writer *w)
 {
 	while (!atomic_load(&w->stop)) {
@@ -640,9 +652,7 @@ void writer_run(struct writer *w)
 			continue;
 		}
 		handle(w, err);
-		for (uint64_t until = clock_mono_us() + 1000ULL * (uint64_t)with_jitter(w->wait_ms);
-		     clock_mono_us() < until && !atomic_load(&w->stop);)
-			wait_for_work(w, (int)((until - clock_mono_us()) / 1000) + 1);
+		wait_before_retry(w);
 	}
 	disconnect(w);
 }
