@@ -2,6 +2,7 @@
  * says what becomes of it. */
 #include "hep/codec.h"
 
+#include "hep/legacy.h"
 #include "hep/msg.h"
 
 #define CHUNK_HEAD_BYTES 6
@@ -23,6 +24,7 @@ enum chunk_type {
 	CHUNK_PAYLOAD = 0x0f,
 	CHUNK_COMPRESSED = 0x10,
 	CHUNK_CORRELATION = 0x11,
+	CHUNK_AGENT_NAME = 0x13,
 	CHUNK_KNOWN_END
 };
 
@@ -111,6 +113,9 @@ static void chunk_apply(struct walk *w, unsigned type, struct view value)
 	case CHUNK_CORRELATION:
 		m->correlation = value;
 		break;
+	case CHUNK_AGENT_NAME:
+		m->agent_name = value;
+		break;
 	default: /* the family chunk: the address chunks are believed instead */
 		break;
 	}
@@ -155,6 +160,8 @@ ssize_t hep_decode(const uint8_t *buf, size_t len, struct msg *out)
 	size_t total = cursor_u16_be(&c);
 	int err;
 
+	if (len && (buf[0] == 1 || buf[0] == 2))
+		return hep_decode_legacy(buf, len, out);
 	if (!magic_is_hep3(magic))
 		return len < 4 ? HT_ESHORT : HT_EVERSION;
 	if (c.failed)
@@ -164,9 +171,9 @@ ssize_t hep_decode(const uint8_t *buf, size_t len, struct msg *out)
 	if (total > len)
 		return HT_ESHORT;
 
-	*out = (struct msg){ .arrival_us = arrival_us,
-			     .type = HEP_TYPE_SIP,
-			     .ip_proto = PROTO_UDP };
+	*out = (struct msg){
+		.arrival_us = arrival_us, .type = HEP_TYPE_SIP, .version = 3, .ip_proto = PROTO_UDP
+	};
 	c = cursor_over(buf + HEP3_HEAD_BYTES, total - HEP3_HEAD_BYTES);
 	while (cursor_left(&c) > 0) {
 		err = chunk_read(&w, &c);

@@ -79,6 +79,16 @@ static inline uint32_t cursor_u32_be(struct cursor *c)
 		  : 0;
 }
 
+static inline uint32_t cursor_u32_le(struct cursor *c)
+{
+	return __builtin_bswap32(cursor_u32_be(c));
+}
+
+static inline uint16_t cursor_u16_le(struct cursor *c)
+{
+	return __builtin_bswap16(cursor_u16_be(c));
+}
+
 static inline struct view cursor_view(struct cursor *c, size_t n)
 {
 	const uint8_t *at = cursor_take(c, n);
@@ -138,6 +148,14 @@ static inline bool view_is(struct view v, const char *text)
 static inline uint8_t ascii_lower(uint8_t byte)
 {
 	return (uint8_t)(byte - 'A') < 26 ? byte | 0x20 : byte;
+}
+
+static inline bool view_is_all_nul(struct view v)
+{
+	for (uint32_t i = 0; i < v.len; i++)
+		if (v.at[i])
+			return false;
+	return true;
 }
 
 /* Equal but for the case of ASCII letters; @p lower is written in lower case. */

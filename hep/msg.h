@@ -16,7 +16,7 @@
 enum { FAMILY_NONE = 0, FAMILY_IPV4 = 2, FAMILY_IPV6 = 10 };
 
 /* HEP protocol types (chunk 0x000b) that we act on. */
-enum { HEP_TYPE_SIP = 1 };
+enum { HEP_TYPE_SIP = 1, HEP_TYPE_RTCP = 5, HEP_TYPE_LOG = 100 };
 
 /* IP protocol numbers, and the markers that HEP senders use for transports that have none. */
 enum { PROTO_TCP = 6, PROTO_UDP = 17, PROTO_TLS = 22, PROTO_WS = 50, PROTO_SCTP = 132 };
@@ -34,9 +34,11 @@ struct msg {
 	struct view payload;
 	struct view correlation; /* chunk 0x0011 */
 	struct view key;	 /* chunk 0x000e; has_key tells absent from empty */
+	struct view agent_name;	 /* chunk 0x0013 */
 	uint32_t capture_id;
 	uint8_t ip_proto; /* PROTO_*, or whatever was said */
 	uint8_t type;	  /* HEP protocol type */
+	uint8_t version;  /* of HEP: 1, 2 or 3 */
 	bool has_capture_id;
 	bool has_key;
 	bool is_compressed; /* payload is chunk 0x0010, still to be inflated */

@@ -24,6 +24,8 @@ enum header {
 	HEADER_RPID,
 	HEADER_X_OIP,
 	HEADER_EXPIRES,
+	HEADER_EVENT,
+	HEADER_CONTENT_LENGTH,
 	HEADER_RTP_STAT, /* seven names, in order of preference */
 	HEADER_COUNT = HEADER_RTP_STAT + 7
 };
@@ -35,12 +37,14 @@ struct header_name {
 	enum header id;
 };
 
-#define NAMES_PER_LENGTH 6
+#define NAMES_PER_LENGTH 8
 #define NAME_LENGTHS	 21
 
 /* The headers that we store, by the length of their name. Compact forms: RFC 3261 section 7.3.3. */
 static const struct header_name header_names[NAME_LENGTHS][NAMES_PER_LENGTH] = {
 	[1] = { { "v", HEADER_VIA },
+		{ "o", HEADER_EVENT },
+		{ "l", HEADER_CONTENT_LENGTH },
 		{ "f", HEADER_FROM },
 		{ "t", HEADER_TO },
 		{ "i", HEADER_CALL_ID },
@@ -49,7 +53,7 @@ static const struct header_name header_names[NAME_LENGTHS][NAMES_PER_LENGTH] = {
 	[2] = { { "to", HEADER_TO } },
 	[3] = { { "via", HEADER_VIA } },
 	[4] = { { "from", HEADER_FROM }, { "cseq", HEADER_CSEQ } },
-	[5] = { { "x-oip", HEADER_X_OIP } },
+	[5] = { { "x-oip", HEADER_X_OIP }, { "event", HEADER_EVENT } },
 	[6] = { { "server", HEADER_SERVER }, { "reason", HEADER_REASON } },
 	[7] = { { "call-id", HEADER_CALL_ID },
 		{ "contact", HEADER_CONTACT },
@@ -61,7 +65,8 @@ static const struct header_name header_names[NAME_LENGTHS][NAMES_PER_LENGTH] = {
 		 { "rtp-rxstat", HEADER_RTP_STAT + 6 } },
 	[12] = { { "content-type", HEADER_CONTENT_TYPE } },
 	[13] = { { "authorization", HEADER_AUTH } },
-	[14] = { { "x-rtp-stat-add", HEADER_RTP_STAT },
+	[14] = { { "content-length", HEADER_CONTENT_LENGTH },
+		 { "x-rtp-stat-add", HEADER_RTP_STAT },
 		 { "x-rtp-stat-t38", HEADER_RTP_STAT + 1 },
 		 { "x-ng-rtp-stats", HEADER_RTP_STAT + 5 } },
 	[15] = { { "remote-party-id", HEADER_RPID } },
@@ -435,6 +440,15 @@ static int32_t expires_of(struct view body)
 	return (int32_t)n;
 }
 
+static int64_t content_length_of(struct view body)
+{
+	uint32_t n = number_at_front(body);
+
+	if (body.len == 0 || (uint8_t)(body.at[0] - '0') >= 10 || n == UINT32_MAX)
+		return -1;
+	return n;
+}
+
 static void originator_read(struct view body, struct sip *out)
 {
 	if (body.len)
@@ -550,6 +564,8 @@ static void headers_take_apart(const struct view h[HEADER_COUNT], struct sip *ou
 	out->auth = first_of((struct view[]){ h[HEADER_PROXY_AUTH], h[HEADER_AUTH] }, 2);
 	out->auth_user = digest_user(out->auth);
 	out->callid = h[HEADER_CALL_ID];
+	out->event = h[HEADER_EVENT];
+	out->content_length = content_length_of(h[HEADER_CONTENT_LENGTH]);
 	out->via_1 = h[HEADER_VIA];
 	out->via_1_branch = via_branch(h[HEADER_VIA]);
 	out->cseq = h[HEADER_CSEQ];
@@ -585,4 +601,15 @@ int sip_parse(struct view text, const struct sip_names *names, struct sip *out)
 	out->header_bytes = (uint32_t)(c.pos - text.at);
 	headers_take_apart(headers, out);
 	return HT_OK;
+}
+
+struct view sip_trim_nul(struct view text, const struct sip *s)
+{
+	uint64_t least = s->header_bytes;
+
+	if (s->content_length > 0 && (uint64_t)s->content_length <= text.len - least)
+		least += (uint64_t)s->content_length;
+	while (text.len > least && text.at[text.len - 1] == 0)
+		text.len--;
+	return text;
 }

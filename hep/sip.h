@@ -38,11 +38,12 @@ struct sip {
 	struct view callid;
 	struct view via_1, via_1_branch;
 	struct view cseq, cseq_method;
-	struct view diversion, reason, content_type, user_agent;
+	struct view diversion, reason, content_type, user_agent, event;
 	struct view rtp_stat;
 	struct view originator_ip;
 	uint32_t originator_port;
 	int32_t expires;		  /* s; -1: absent or no number */
+	int64_t content_length;		  /* octets, as said; -1: absent or no number */
 	struct view extra[SIP_MAX_EXTRA]; /* in the order of struct sip_names */
 	uint32_t header_bytes;		  /* start line to empty line, both included */
 };
@@ -75,3 +76,9 @@ int sip_names_add(struct sip_names *names, const char *name);
  * still a message. Threads: pure; any thread.
  */
 HT_MUST_CHECK int sip_parse(struct view text, const struct sip_names *names, struct sip *out);
+
+/**
+ * The message without the NUL octets behind it, which senders of HEP versions 1 and 2 may leave
+ * there; what its Content-Length says is its body stays. Threads: pure; any thread.
+ */
+struct view sip_trim_nul(struct view text, const struct sip *s);

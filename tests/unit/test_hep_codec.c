@@ -270,8 +270,7 @@ static const char *const bad_magics[] = {
 	"\r\n",
 	"{\"p",
 	"\x16\x03\x01",
-	"\x01\x10\x02\x11",
-	"\x02\x10\x02\x11",
+	"\x03\x10\x02\x11",
 	"HEO3",
 };
 
