@@ -44,7 +44,7 @@ DEPS_TEST  := check clang libclang-rt-14-dev groff-base curl procps
 
 PKGS    := libevent liburcu yaml-0.1 jansson libxxhash libcap-ng libsystemd libmariadb zlib
 PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS))
-LIBS     = -levent -lurcu-memb -lyaml -ljansson -lcap-ng -lsystemd $(shell pkg-config --libs libmariadb) -lz
+LIBS     = -levent -lurcu-cds -lurcu-memb -lyaml -ljansson -lcap-ng -lsystemd $(shell pkg-config --libs libmariadb) -lz
 
 SRC     := $(filter-out capture/main.c,$(wildcard capture/*.c hep/*.c storage/*.c tune/*.c web-sql/*.c conf/*.c))
 OBJ     := $(SRC:%.c=$(B)/%.o)
@@ -64,7 +64,7 @@ $(B)/flags: FORCE	# changed flags rebuild; unchanged flags touch nothing
 $(B)/%.o: %.c $(B)/flags
 	@mkdir -p $(@D); echo "  CC    $<"
 	$(Q)$(CC) $(FLAGS) $(CFLAGS) $(CPPFLAGS) $(PKG_CFLAGS) -MMD -MP -c -o $@ $<
-$(B)/storage/schema.o: web-sql/sip_capture.sql
+$(B)/storage/schema.o: $(wildcard web-sql/*.sql)
 $(B)/heptap: $(B)/capture/main.o $(OBJ)
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(FLAGS) $(CFLAGS) $(LINK) $(LDFLAGS) -o $@ $^ $(LIBS)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "capture/client.h"
 #include "capture/server.h"
 #include "conf/clock.h"
 #include "conf/conf.h"
@@ -157,6 +158,40 @@ static int command_schema(const char *file, int argc, char **argv)
 	return code;
 }
 
+/* ---- to the running server ---- */
+
+static int ask_server(const char *file, int words_left, const char *path)
+{
+	struct conf *conf;
+	int code = conf_load(file, words_left, &conf), status;
+
+	if (code != EXIT_DONE)
+		return code;
+	status = client_put(conf, path);
+	conf_free(conf);
+	return status == 200						       ? EXIT_DONE
+	       : status < 0 || status == 401 || status == 403 || status == 503 ? EXIT_REFUSED
+									       : EXIT_WRONG;
+}
+
+static int command_reload(const char *file, int argc, char **argv)
+{
+	(void)argv;
+	return ask_server(file, argc, "/api/reload");
+}
+
+static int command_capture(const char *file, int argc, char **argv)
+{
+	char path[512], name[256];
+
+	if (argc != 2 || (strcmp(argv[0], "on") != 0 && strcmp(argv[0], "off") != 0))
+		return usage("capture takes on or off and the name of a source", NULL);
+	if (!client_encode(argv[1], name, sizeof(name)))
+		return usage("there is no source of that name", argv[1]);
+	snprintf(path, sizeof(path), "/api/capture/%s/%s", name, argv[0]);
+	return ask_server(file, 0, path);
+}
+
 static int command_help(const char *file, int argc, char **argv)
 {
 	(void)file;
@@ -173,8 +208,8 @@ static int command_help(const char *file, int argc, char **argv)
 		return usage("no such command", argv[0]);
 	printf("heptap takes SIP from HEP agents and stores it in Homer's MySQL tables.\n\n");
 	for (const struct command *c = commands; c->name; c++)
-		printf("  heptap %-7s%-18s %s\n", c->name, c->arguments, c->line);
-	printf("  heptap --version                 the version\n\n"
+		printf("  heptap %-7s%-26s %s\n", c->name, c->arguments, c->line);
+	printf("  heptap --version                         the version\n\n"
 	       "FILE is %s unless -c says otherwise. Manual: heptap(8), heptap.yaml(5).\n",
 	       DEFAULT_FILE);
 	return EXIT_DONE;
@@ -197,6 +232,17 @@ static const struct command commands[] = {
 	  "\ninstall makes the database, if it is missing, and heptap's tables in it; what is "
 	  "there stays as it is.\n",
 	  command_schema },
+	{ "reload", " -c FILE", "the running server reads its configuration again",
+	  "\nWhat is wrong changes nothing and is printed. Exit 0 if it was done, 1 if something "
+	  "is "
+	  "wrong,\n3 if the server does not answer.\n",
+	  command_reload },
+	{ "capture", " on|off NAME -c FILE",
+	  "store what a source of the running server gets, or not",
+	  "\nNAME is the name of a listener. While it is off what comes is counted as "
+	  "denied{reason=\"off\"};\n"
+	  "a start of the server switches everything on.\n",
+	  command_capture },
 	{ "help", " [COMMAND]", "this list, or more about a command", "", command_help },
 	{ NULL, NULL, NULL, NULL, NULL },
 };

@@ -20,6 +20,7 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include "capture/client.h"
 #include "capture/snapshot.h"
 #include "capture/spooler.h"
 #include "capture/worker.h"
@@ -28,8 +29,12 @@
 #include "conf/rcu.h"
 #include "conf/version.h"
 #include "hep/listener.h"
+#include "hep/streams.h"
 #include "storage/admin.h"
+#include "storage/agents.h"
 #include "storage/block.h"
+#include "storage/layout.h"
+#include "storage/reject.h"
 #include "storage/spool.h"
 #include "storage/writer.h"
 #include "tune/plan.h"
@@ -62,7 +67,9 @@ struct server {
 	uint64_t started_us;
 	struct event_base *base;
 	struct http *http;
-	struct event *signal_event[4];
+	_Atomic unsigned connections[CONF_MAX_LISTENERS]; /* open TCP, by source */
+	_Atomic bool is_off[CONF_MAX_LISTENERS];	  /* by source: capture off */
+	struct event *signal_event[4], *each_minute;
 
 	struct listener_socket sockets[MAX_HEP_THREADS][LISTENER_MAX_SOCKETS];
 	unsigned socket_count;			 /* of each thread */
@@ -73,6 +80,9 @@ struct server {
 	struct admin *admin;
 	struct writer *writers[MAX_WRITERS];
 	struct db_options db;
+	struct layout layout;
+	struct reject_file *rejects;
+	struct agents *agents;
 	char password[256];
 
 	struct thread hep_thread[MAX_HEP_THREADS], db_thread[MAX_WRITERS], spool_thread,
@@ -209,17 +219,24 @@ static int socket_open(struct server *s, unsigned thread, unsigned source,
 		       const struct conf_endpoint *e)
 {
 	struct listener_socket *out = &s->sockets[thread][s->socket_count];
+	const struct sockaddr *addr = (const struct sockaddr *)&e->addr;
 	size_t got = 0;
-	int fd = listener_open_udp((const struct sockaddr *)&e->addr, e->addr_len,
-				   s->plan.socket_buffer, &got);
+	int fd = e->is_stream ? streams_open_tcp(addr, e->addr_len)
+			      : listener_open_udp(addr, e->addr_len, s->plan.socket_buffer, &got);
 
 	if (fd < 0) {
 		log_error("hep %s: %s: cannot listen: %s", s->conf->hep[source].name, e->text,
 			  ht_strerror(fd));
 		return fd;
 	}
-	*out = (struct listener_socket){ .fd = fd, .source = source, .buffer = got };
-	if (thread == 0 && got < s->plan.socket_buffer)
+	*out = (struct listener_socket){ .fd = fd,
+					 .source = source,
+					 .is_stream = e->is_stream,
+					 .buffer = got,
+					 .connections = &s->connections[source] };
+	if (e->is_stream && thread == 0)
+		log_info("hep %s: listening on %s", s->conf->hep[source].name, e->text);
+	else if (thread == 0 && got < s->plan.socket_buffer)
 		log_warning("hep %s: %s: receive buffer is %zu KiB, %" PRIu64
 			    " KiB are wanted: a burst may be dropped; raise net.core.rmem_max to "
 			    "%" PRIu64,
@@ -317,19 +334,6 @@ static int privileges_drop(const struct server *s, int uid, int gid)
 	return HT_OK;
 }
 
-static int token_read(const char *file, char *out, size_t size)
-{
-	FILE *f = fopen(file, "re");
-	bool is_read;
-
-	if (!f)
-		return -errno;
-	is_read = fgets(out, (int)size, f) != NULL;
-	fclose(f);
-	out[is_read ? strcspn(out, "\r\n") : 0] = '\0';
-	return out[0] ? HT_OK : -EINVAL;
-}
-
 /* ---- making everything ---- */
 
 static int receiver_make(struct server *s, unsigned i)
@@ -341,6 +345,8 @@ static int receiver_make(struct server *s, unsigned i)
 				    .batch_rows = s->conf->storage.batch_rows,
 				    .batch_us = s->conf->storage.batch_ms * 1000ULL,
 				    .sources = (unsigned)s->conf->hep_count,
+				    .agents = s->agents,
+				    .is_off = s->is_off,
 				    .compat = s->conf->storage.compat };
 	int err = worker_new(&s->workers[i], &o);
 
@@ -349,8 +355,11 @@ static int receiver_make(struct server *s, unsigned i)
 	for (unsigned k = 0; k < s->socket_count; k++)
 		s->sockets[i][k].counters = worker_source(s->workers[i], s->sockets[i][k].source);
 	s->receivers[i].worker = s->workers[i];
-	return listener_new(&s->receivers[i].listener, s->sockets[i], s->socket_count,
-			    &worker_listener_ops, s->workers[i]);
+	err = listener_new(&s->receivers[i].listener, s->sockets[i], s->socket_count,
+			   &worker_listener_ops, s->workers[i]);
+	for (unsigned k = 0; k < s->socket_count; k++)
+		s->sockets[i][k].fd = -1; /* they are the listener's */
+	return err;
 }
 
 static int writer_make(struct server *s, unsigned i, uint64_t owner)
@@ -358,6 +367,8 @@ static int writer_make(struct server *s, unsigned i, uint64_t owner)
 	struct writer_options o = { .index = i,
 				    .spool = s->spool,
 				    .admin = s->admin,
+				    .layout = &s->layout,
+				    .rejects = s->rejects,
 				    .db = &s->db,
 				    .owner = owner,
 				    .node_id = s->conf->node_id,
@@ -368,6 +379,7 @@ static int writer_make(struct server *s, unsigned i, uint64_t owner)
 
 static int storage_make(struct server *s)
 {
+	const char *reject_max = getenv("HEPTAP_REJECT_MAX");
 	const struct conf *c = s->conf;
 	uint64_t owner;
 	int err = conf_password(c, s->password, sizeof(s->password));
@@ -385,8 +397,14 @@ static int storage_make(struct server *s)
 				     .password = s->password,
 				     .database = c->storage.database,
 				     .port = c->storage.port,
-				     .no_bulk = getenv("HEPTAP_NO_BULK") != NULL };
-	err = admin_new(&s->admin, &s->db, c->storage.table);
+				     .no_bulk = getenv("HEPTAP_NO_BULK") != NULL,
+				     .no_row_number = getenv("HEPTAP_NO_ROW_NUMBER") != NULL };
+	s->layout = (struct layout){ .table = c->storage.table,
+				     .is_daily = c->storage.layout == CONF_LAYOUT_HOMER5 };
+	err = admin_new(&s->admin, &s->db, &s->layout);
+	if (err == HT_OK)
+		err = reject_open(&s->rejects, c->storage.spool.dir,
+				  reject_max ? strtoull(reject_max, NULL, 10) : 0);
 	for (unsigned i = 0; i < s->plan.writers && err == HT_OK; i++)
 		err = writer_make(s, i, owner >> 1);
 	return err;
@@ -394,8 +412,9 @@ static int storage_make(struct server *s)
 
 static int receivers_make(struct server *s)
 {
-	int err = HT_OK;
+	int err;
 
+	err = agents_new(&s->agents);
 	s->spooler.spool = s->spool;
 	s->spooler.workers = s->workers;
 	s->spooler.worker_count = s->plan.hep_threads;
@@ -408,6 +427,9 @@ static int receivers_make(struct server *s)
 	return err;
 }
 
+static bool control_switch(void *ctx, const char *name, bool on);
+static int control_reload_now(void *ctx, FILE *complaints);
+
 /* ---- numbers ---- */
 
 static const struct source_counters *stats_source(void *ctx, unsigned worker, unsigned source)
@@ -415,6 +437,13 @@ static const struct source_counters *stats_source(void *ctx, unsigned worker, un
 	struct server *s = ctx;
 
 	return worker_source(s->workers[worker], source);
+}
+
+static const counter *stats_types(void *ctx, unsigned worker)
+{
+	struct server *s = ctx;
+
+	return worker_types(s->workers[worker]);
 }
 
 static void stats_add_thread(struct stats_sources *st, const char *name, pthread_t id)
@@ -438,10 +467,14 @@ static void stats_setup(struct server *s)
 	st->spool = s->spool;
 	st->writers = s->writers;
 	st->node = s->conf->node;
-	st->table = s->conf->storage.table;
+	st->layout = &s->layout;
+	st->types = stats_types;
 	st->started_us = s->started_us;
 	st->block_bytes = (uint64_t)s->plan.hep_threads * s->plan.blocks * BLOCK_MAX_BYTES;
 	st->is_receiving = &s->is_receiving;
+	st->agents = s->agents;
+	st->control.capture = control_switch;
+	st->control.reload = control_reload_now;
 	stats_add_thread(st, "heptap", pthread_self());
 	for (unsigned i = 0; i < s->plan.hep_threads; i++)
 		stats_add_thread(st, s->hep_thread[i].name, s->hep_thread[i].id);
@@ -541,11 +574,13 @@ static void server_fini(struct server *s)
 	for (int i = 0; i < 4; i++)
 		if (s->signal_event[i])
 			event_free(s->signal_event[i]);
+	if (s->each_minute)
+		event_free(s->each_minute);
 	if (s->base)
 		event_base_free(s->base);
 	for (unsigned i = 0; i < s->plan.hep_threads; i++) {
 		listener_free(s->receivers[i].listener);
-		for (unsigned k = 0; k < s->socket_count && !s->receivers[i].listener; k++)
+		for (unsigned k = 0; k < s->socket_count; k++)
 			if (s->sockets[i][k].fd > 0)
 				close(s->sockets[i][k].fd);
 		worker_free(s->workers[i]);
@@ -553,9 +588,11 @@ static void server_fini(struct server *s)
 	for (unsigned i = 0; i < s->plan.writers; i++)
 		writer_free(s->writers[i]);
 	admin_free(s->admin);
+	reject_close(s->rejects);
 	spool_close(s->spool);
 	if (s->spooler.wake_fd > 0)
 		close(s->spooler.wake_fd);
+	agents_free(s->agents);
 	urcu_memb_barrier();
 	snapshot_free(s->snapshot);
 	memset(s->password, 0, sizeof(s->password));
@@ -566,51 +603,67 @@ static void server_fini(struct server *s)
 
 static void restart_key_tell(void *ctx, const char *key)
 {
-	(void)ctx;
 	log_warning("reload: %s was changed; that takes effect at the next start", key);
+	if (ctx)
+		fprintf(ctx, "%s was changed; that takes effect at the next start\n", key);
 }
 
-static void complaints_log(char *text)
-{
-	for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
-		log_error("reload: %s", line);
-}
-
-static int conf_read_again(const struct server *s, struct conf **out)
-{
-	char *text = NULL;
-	size_t len;
-	FILE *errors = open_memstream(&text, &len);
-	int err;
-
-	if (!errors)
-		return -ENOMEM;
-	err = conf_read(s->conf->file, out, errors);
-	if (fclose(errors) == 0 && err < 0)
-		complaints_log(text);
-	free(text);
-	return err;
-}
-
-/* All or nothing: what is wrong changes nothing. */
-static void reload(struct server *s)
+/* All or nothing: what is wrong changes nothing. @p complaints: what is wrong, line by line. */
+static int reload(struct server *s, FILE *complaints)
 {
 	struct snapshot *fresh, *old;
 	struct conf *conf;
-	int err = conf_read_again(s, &conf);
+	int err = conf_read(s->conf->file, &conf, complaints);
 
 	if (err == HT_OK) {
-		(void)conf_restart_keys(s->conf, conf, restart_key_tell, NULL);
+		(void)conf_restart_keys(s->conf, conf, restart_key_tell, complaints);
 		log_open(conf->log.level, s->conf->log.target);
 		err = snapshot_new(&fresh, s->conf, conf);
 	}
 	if (err < 0) {
 		log_error("reload: %s; everything stays as it was", ht_strerror(err));
-		return;
+		return err;
 	}
 	old = rcu_swap(s->snapshot, fresh);
 	snapshot_retire(old);
 	log_info("reload: done");
+	return HT_OK;
+}
+
+/* On a signal nobody waits for an answer: what is wrong goes to the log. */
+static void reload_and_log(struct server *s)
+{
+	char *text = NULL;
+	size_t len;
+	FILE *complaints = open_memstream(&text, &len);
+	int err;
+
+	if (!complaints)
+		return;
+	err = reload(s, complaints);
+	if (fclose(complaints) == 0 && err < 0)
+		for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
+			log_error("reload: %s", line);
+	free(text);
+}
+
+static int control_reload_now(void *ctx, FILE *complaints)
+{
+	return reload(ctx, complaints);
+}
+
+static bool control_switch(void *ctx, const char *name, bool on)
+{
+	struct server *s = ctx;
+
+	for (size_t i = 0; i < s->conf->hep_count; i++) {
+		if (strcmp(s->conf->hep[i].name, name) != 0)
+			continue;
+		atomic_store(&s->is_off[i], !on);
+		log_info("capture %s is %s", name, on ? "on" : "off");
+		return true;
+	}
+	return false;
 }
 
 static void state_dump(struct server *s)
@@ -634,7 +687,7 @@ static void signal_came(evutil_socket_t number, short what, void *ctx)
 	(void)what;
 	if (number == SIGHUP) {
 		sd_notify(0, "RELOADING=1");
-		reload(s);
+		reload_and_log(s);
 		sd_notify(0, "READY=1");
 	} else if (number == SIGUSR1) {
 		state_dump(s);
@@ -642,6 +695,23 @@ static void signal_came(evutil_socket_t number, short what, void *ctx)
 		log_info("stopping: %s", number == SIGTERM ? "SIGTERM" : "SIGINT");
 		event_base_loopbreak(s->base);
 	}
+}
+
+static void minute_passed(evutil_socket_t fd, short what, void *ctx)
+{
+	struct server *s = ctx;
+
+	(void)fd;
+	(void)what;
+	agents_sweep(s->agents, clock_wall_us());
+}
+
+static int timer_start(struct server *s)
+{
+	static const struct timeval minute = { .tv_sec = 60 };
+
+	s->each_minute = event_new(s->base, -1, EV_PERSIST, minute_passed, s);
+	return s->each_minute && event_add(s->each_minute, &minute) == 0 ? HT_OK : -ENOMEM;
 }
 
 static int signals_watch(struct server *s)
@@ -685,7 +755,7 @@ static int server_open(struct server *s)
 	if (err == HT_OK)
 		err = spool_start(s, uid, gid);
 	if (err == HT_OK && s->conf->http.token_file[0]) {
-		err = token_read(s->conf->http.token_file, token, sizeof(token));
+		err = client_token(s->conf->http.token_file, token, sizeof(token));
 		if (err < 0)
 			log_error("http.token_file: %s: %s", s->conf->http.token_file,
 				  ht_strerror(err));
@@ -698,6 +768,8 @@ static int server_open(struct server *s)
 		err = privileges_drop(s, uid, gid);
 	if (err == HT_OK)
 		err = receivers_make(s);
+	if (err == HT_OK)
+		err = timer_start(s);
 	return err == HT_OK ? signals_watch(s) : err;
 }
 

@@ -12,13 +12,18 @@
 #include "conf/ring.h"
 #include "hep/codec.h"
 #include "hep/inflate.h"
+#include "hep/json.h"
 #include "hep/listener.h"
 #include "hep/msg.h"
+#include "hep/quality.h"
 #include "hep/sip.h"
+#include "storage/agents.h"
 #include "storage/block.h"
 #include "storage/spool.h"
 
 #define KNOWN_IPS_BITS 8
+#define ROOM_BLOCKS    2 /* free ones that TCP leaves to UDP */
+#define HEP_TYPES      256
 
 /* An address and its text. */
 struct known_ip {
@@ -41,10 +46,21 @@ struct worker {
 	uint64_t sealed_us;		 /* monotonic time of the last seal */
 	uint64_t wall_us;		 /* of the batch */
 	const struct snapshot *snapshot; /* during a batch */
+	counter types[HEP_TYPES];
+	/* the agent of the last record, and what is to be added to it; only within a batch */
+	struct agent *agent;
+	struct agent_key agent_key;
+	struct agent_tally tally;
+	uint8_t *unwrapped; /* HEP_MAX_BYTES: SIP that came inside JSON */
 	/* texts of the row that is being made */
 	char node[104 + 1 + 10];
 	struct known_ip known_src[1 << KNOWN_IPS_BITS], known_dst[1 << KNOWN_IPS_BITS];
 };
+
+const counter *worker_types(const struct worker *w)
+{
+	return w->types;
+}
 
 struct source_counters *worker_source(struct worker *w, unsigned source)
 {
@@ -68,14 +84,19 @@ static void seal(struct worker *w, uint64_t mono_us)
 		log_debug("worker: %s", ht_strerror(-errno));
 }
 
-static struct block *open_block(struct worker *w)
+static void spare_gather(struct worker *w)
 {
 	struct block *b;
 
-	if (w->open)
-		return w->open;
 	while ((b = ring_take(&w->empty)))
 		w->spare[w->spare_count++] = b;
+}
+
+static struct block *open_block(struct worker *w)
+{
+	if (w->open)
+		return w->open;
+	spare_gather(w);
 	if (w->spare_count)
 		w->open = w->spare[--w->spare_count];
 	return w->open;
@@ -114,28 +135,51 @@ static void malformed_count(struct source_counters *c, ssize_t err)
 	counter_add(reason, 1);
 }
 
-/* 5: an INVITE dialog, kept longest; 2: OPTIONS, shed first of SIP. */
-static unsigned shed_class(const struct sip *s)
-{
-	static const struct {
-		const char *lower;
-		unsigned class;
-	} methods[] = { { "invite", 5 },  { "ack", 5 },	    { "bye", 5 },  { "cancel", 5 },
-			{ "prack", 5 },	  { "update", 5 },  { "info", 5 }, { "refer", 5 },
-			{ "options", 2 }, { "register", 3 } };
-	struct view method = s->cseq_method.len ? s->cseq_method : s->method;
+/*
+ * What a SIP message is about, by the method of its CSeq, so that replies follow their requests.
+ * Class: what is shed first when there is no room; 1 are reports, 5 is an INVITE dialog.
+ */
+struct sort {
+	const char *lower;
+	uint8_t class;
+	uint8_t kind; /* enum row_kind */
+};
 
-	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)
-		if (view_is_nocase(method, methods[i].lower))
-			return methods[i].class;
-	return 4;
+/* "refer", or "refer;id=93809824" (RFC 3515). */
+static bool is_refer(struct view event)
+{
+	struct cursor c = cursor_over_view(event);
+	struct view package = cursor_until(&c, ';');
+
+	while (package.len && package.at[package.len - 1] <= ' ')
+		package.len--;
+	return view_is_nocase(package, "refer");
 }
 
-static void shed_count(struct worker *w, struct source_counters *c, const struct sip *s)
+static const struct sort *sip_sort(const struct sip *s)
+{
+	static const struct sort sorts[] = {
+		{ "invite", 5, ROW_KIND_CALL },	 { "ack", 5, ROW_KIND_CALL },
+		{ "bye", 5, ROW_KIND_CALL },	 { "register", 3, ROW_KIND_REGISTRATION },
+		{ "options", 2, ROW_KIND_REST }, { "cancel", 5, ROW_KIND_CALL },
+		{ "prack", 5, ROW_KIND_CALL },	 { "update", 5, ROW_KIND_CALL },
+		{ "info", 5, ROW_KIND_CALL },	 { "refer", 5, ROW_KIND_CALL },
+	};
+	static const struct sort refer_notify = { "notify", 4, ROW_KIND_CALL };
+	static const struct sort rest = { "", 4, ROW_KIND_REST };
+	struct view method = s->cseq_method.len ? s->cseq_method : s->method;
+
+	for (size_t i = 0; i < sizeof(sorts) / sizeof(sorts[0]); i++)
+		if (view_is_nocase(method, sorts[i].lower))
+			return &sorts[i];
+	return view_is_nocase(method, "notify") && is_refer(s->event) ? &refer_notify : &rest;
+}
+
+static void shed_count(struct worker *w, struct source_counters *c, unsigned class)
 {
 	enum shed_reason reason = spool_is_ok(w->options.spool) ? SHED_MEMORY : SHED_SPOOL;
 
-	counter_add(&c->shed[reason][shed_class(s)], 1);
+	counter_add(&c->shed[reason][class], 1);
 }
 
 /* ---- values of the row ---- */
@@ -244,76 +288,224 @@ static struct view first_leg(const struct snapshot *snap, const struct sip *s)
 	return (struct view){ 0 };
 }
 
-static struct row_extras row_extras(struct worker *w, const struct msg *m, const struct sip *s)
+static struct row_extras row_extras(struct worker *w, const struct msg *m)
+{
+	return (struct row_extras){ .proto = proto_number(w->options.compat, m->ip_proto),
+				    .source_ip = ip_text_known(w->known_src, &m->src),
+				    .destination_ip = ip_text_known(w->known_dst, &m->dst),
+				    .correlation_id = m->correlation,
+				    .node = node_text(w, m) };
+}
+
+static void row_add(struct worker *w, struct source_counters *c, const struct msg *m,
+		    const struct sip *s, const struct row_extras *extras)
+{
+	if (block_add(w->open, m, s, extras) < 0) /* no HEP packet is that large */
+		abort();
+	counter_add(&c->rows_made, 1);
+}
+
+/* ---- SIP ---- */
+
+static void sip_row(struct worker *w, struct source_counters *c, const struct msg *m,
+		    const struct sip *s, uint16_t kind)
 {
 	const struct snapshot *snap = w->snapshot;
-	enum conf_compat compat = w->options.compat;
-	struct row_extras x = { .proto = proto_number(compat, m->ip_proto),
-				.callid_aleg = first_leg(snap, s),
-				.source_ip = ip_text_known(w->known_src, &m->src),
-				.destination_ip = ip_text_known(w->known_dst, &m->dst),
-				.correlation_id = m->correlation,
-				.node = node_text(w, m) };
+	struct row_extras x = row_extras(w, m);
 
-	if (x.correlation_id.len == 0 && compat == CONF_COMPAT_KAMAILIO)
+	x.table = ROW_TABLE_SIP_CAPTURE;
+	x.kind = kind;
+	x.type = s->is_reply ? 2 : 1;
+	x.callid_aleg = first_leg(snap, s);
+	if (x.correlation_id.len == 0 && w->options.compat == CONF_COMPAT_KAMAILIO)
 		x.correlation_id = s->callid;
 	for (uint8_t i = 0; i < snap->custom_fields; i++)
 		x.custom_field[i] = s->extra[snap->legs + i];
-	return x;
+	row_add(w, c, m, s, &x);
 }
 
-static void row_make(struct worker *w, struct source_counters *c, struct msg *m,
-		     const struct sip *s)
-{
-	struct row_extras extras;
-	struct block *b = open_block(w);
+/* ---- what is not SIP ---- */
 
-	if (!b) {
-		shed_count(w, c, s);
+static const struct sip no_sip = { .expires = -1 };
+
+/* Where records of a HEP type go, and the number that Homer's pages know them by. */
+struct report_sort {
+	uint8_t hep_type;
+	uint8_t table;
+	uint8_t type;
+};
+
+static const struct report_sort *report_sort(uint8_t hep_type)
+{
+	static const struct report_sort sorts[] = {
+		{ HEP_TYPE_RTCP, ROW_TABLE_RTCP_CAPTURE, 3 },
+		{ HEP_TYPE_LOG, ROW_TABLE_LOGS_CAPTURE, 5 },
+		{ 32, ROW_TABLE_REPORT_CAPTURE, 2 },
+		{ 34, ROW_TABLE_REPORT_CAPTURE, 34 },
+		{ 35, ROW_TABLE_REPORT_CAPTURE, 35 },
+		{ 37, ROW_TABLE_REPORT_CAPTURE, 37 },
+		{ 38, ROW_TABLE_REPORT_CAPTURE, 38 },
+		{ 99, ROW_TABLE_REPORT_CAPTURE, 4 },
+	};
+
+	for (size_t i = 0; i < sizeof(sorts) / sizeof(sorts[0]); i++)
+		if (sorts[i].hep_type == hep_type)
+			return &sorts[i];
+	return NULL;
+}
+
+static void report_row(struct worker *w, struct source_counters *c, const struct msg *m,
+		       uint16_t table, int64_t type)
+{
+	struct row_extras x = row_extras(w, m);
+
+	x.table = table;
+	x.type = type;
+	if (m->correlation.len == 0)
+		counter_add(&c->no_correlation, 1);
+	row_add(w, c, m, &no_sip, &x);
+}
+
+/* A telephone's report on the quality of a call, carried by a PUBLISH or NOTIFY, is also one of the
+ * reports. */
+static void quality_report_row(struct worker *w, struct source_counters *c, const struct msg *m,
+			       const struct sip *s)
+{
+	struct msg report = *m;
+
+	if (!quality_is_report(s->content_type) || m->payload.len <= s->header_bytes)
 		return;
+	report.payload.at += s->header_bytes;
+	report.payload.len -= s->header_bytes;
+	report.correlation = quality_callid(report.payload);
+	report_row(w, c, &report, ROW_TABLE_REPORT_CAPTURE, 1);
+}
+
+/* ---- agents ---- */
+
+static void tally_settle(struct worker *w)
+{
+	if (w->agent)
+		agent_add(w->agent, &w->tally, w->wall_us);
+	w->agent = NULL;
+	w->tally = (struct agent_tally){ 0 };
+}
+
+/* Records of one agent often come one after the other: they are added at once. @p m: NULL if
+ * nothing could be read. */
+static struct agent_tally *tally_of(struct worker *w, unsigned source, const uint8_t from_ip[16],
+				    const struct msg *m)
+{
+	struct agent_key key = { .source = source };
+
+	memcpy(key.ip, from_ip, sizeof(key.ip));
+	if (m && m->has_capture_id) {
+		key.capture_id = m->capture_id;
+		key.has_capture_id = 1;
+	}
+	if (!w->agent || memcmp(&key, &w->agent_key, sizeof(key)) != 0) {
+		tally_settle(w);
+		w->agent_key = key;
+		w->agent = agents_get(w->options.agents, &key,
+				      m ? m->agent_name : (struct view){ 0 }, w->wall_us);
+	}
+	return &w->tally;
+}
+
+/* ---- one record ---- */
+
+/* @return accepted? */
+static bool worker_sip(struct worker *w, struct source_counters *c, struct msg *m)
+{
+	const struct sort *sort;
+	struct sip s;
+
+	if (m->payload.at[0] == '{' &&
+	    json_unwrap(m->payload, "payload", w->unwrapped, HEP_MAX_BYTES, &m->payload) < 0) {
+		counter_add(&c->not_sip_content, 1);
+		return false;
+	}
+	if (sip_parse(m->payload, &w->snapshot->names, &s) < 0) {
+		counter_add(&c->not_sip_content, 1);
+		return false;
+	}
+	if (m->version < 3)
+		m->payload = sip_trim_nul(m->payload, &s);
+	sort = sip_sort(&s);
+	if (!open_block(w)) {
+		shed_count(w, c, sort->class);
+		return false;
 	}
 	time_settle(w, c, m);
-	extras = row_extras(w, m, s);
-	if (block_add(b, m, s, &extras) < 0) {
-		counter_add(&c->malformed_oversize, 1);
-		return;
-	}
-	counter_add(&c->rows_made, 1);
+	sip_row(w, c, m, &s, sort->kind);
+	quality_report_row(w, c, m, &s);
 	counter_add(&c->accepted, 1);
+	return true;
 }
 
-/* ---- one message ---- */
-
-static void worker_hep(struct worker *w, const struct conf_listener *l, struct source_counters *c,
-		       const uint8_t *bytes, size_t len)
+static bool worker_report(struct worker *w, struct source_counters *c, struct msg *m,
+			  const struct report_sort *sort)
 {
-	struct msg m = { 0 };
-	struct sip s;
-	ssize_t used = hep_decode(bytes, len, &m);
+	if (!open_block(w)) {
+		shed_count(w, c, 1);
+		return false;
+	}
+	time_settle(w, c, m);
+	report_row(w, c, m, sort->table, sort->type);
+	counter_add(&c->accepted, 1);
+	return true;
+}
 
+static void decoded_count(struct worker *w, struct source_counters *c, const struct msg *m,
+			  size_t tail)
+{
+	if (m->odd_chunks)
+		counter_add(&c->odd_chunks, m->odd_chunks);
+	if (m->twice_chunks)
+		counter_add(&c->twice_chunks, m->twice_chunks);
+	if (tail)
+		counter_add(&c->tail_bytes, tail);
+	counter_add(&w->types[m->type], 1);
+}
+
+static void worker_hep(struct worker *w, unsigned source, const uint8_t *bytes, size_t len,
+		       const uint8_t from_ip[16])
+{
+	struct source_counters *c = &w->sources[source];
+	struct msg m = { .arrival_us = w->wall_us };
+	ssize_t used = hep_decode(bytes, len, &m);
+	struct agent_tally *tally = tally_of(w, source, from_ip, used < 0 ? NULL : &m);
+	const struct report_sort *report;
+
+	tally->received++;
+	tally->bytes += len;
 	if (used < 0) {
 		malformed_count(c, used);
+		tally->malformed++;
 		return;
 	}
-	if (m.odd_chunks)
-		counter_add(&c->odd_chunks, m.odd_chunks);
-	if (m.twice_chunks)
-		counter_add(&c->twice_chunks, m.twice_chunks);
-	if ((size_t)used < len)
-		counter_add(&c->tail_bytes, len - (size_t)used);
+	decoded_count(w, c, &m, len - (size_t)used);
+	if (m.ts_us) {
+		tally->offset_us = (int64_t)(w->wall_us - m.ts_us);
+		tally->has_offset = true;
+	}
+	report = report_sort(m.type);
 
-	if (!key_is_accepted(l, &m))
+	if (!key_is_accepted(w->snapshot->listener[source], &m)) {
 		counter_add(&c->denied_key, 1);
-	else if (m.type != HEP_TYPE_SIP)
+		tally->denied++;
+	} else if (m.type != HEP_TYPE_SIP && !report) {
 		counter_add(&c->not_sip_type, 1);
-	else if (m.payload.len == 0)
+	} else if (m.payload.len == 0 || (m.version < 3 && view_is_all_nul(m.payload))) {
 		counter_add(&c->not_sip_empty, 1);
-	else if (m.is_compressed && inflater_run(w->inflater, m.payload, &m.payload) < 0)
+	} else if (m.is_compressed && inflater_run(w->inflater, m.payload, &m.payload) < 0) {
 		counter_add(&c->malformed_inflate, 1);
-	else if (sip_parse(m.payload, &w->snapshot->names, &s) < 0)
-		counter_add(&c->not_sip_content, 1);
-	else
-		row_make(w, c, &m, &s);
+		tally->malformed++;
+	} else if (m.payload.len == 0) {
+		counter_add(&c->not_sip_empty, 1);
+	} else if (report ? worker_report(w, c, &m, report) : worker_sip(w, c, &m)) {
+		tally->accepted++;
+	}
 }
 
 /* ---- what the listener calls ---- */
@@ -328,19 +520,20 @@ static void on_begin(void *ctx, uint64_t wall_us, uint64_t mono_us)
 	w->mono_us = mono_us;
 }
 
-static void on_datagram(void *ctx, unsigned source, const uint8_t *bytes, size_t len,
-			const uint8_t from_ip[16])
+static void on_record(void *ctx, unsigned source, const uint8_t *bytes, size_t len,
+		      const uint8_t from_ip[16])
 {
 	struct worker *w = ctx;
 	const struct conf_listener *l = w->snapshot->listener[source];
 	struct source_counters *c = &w->sources[source];
 
-	counter_add(&c->carriers, 1);
 	counter_add(&c->received, 1);
-	if (!conf_net_has(l->allow, l->allow_count, from_ip))
+	if (atomic_load_explicit(&w->options.is_off[source], memory_order_relaxed))
+		counter_add(&c->denied_off, 1);
+	else if (!conf_net_has(l->allow, l->allow_count, from_ip))
 		counter_add(&c->denied_allow, 1);
 	else
-		worker_hep(w, l, c, bytes, len);
+		worker_hep(w, source, bytes, len, from_ip);
 	if (w->open && block_is_full(w->open))
 		seal(w, w->mono_us);
 }
@@ -349,6 +542,7 @@ static void on_end(void *ctx)
 {
 	struct worker *w = ctx;
 
+	tally_settle(w);
 	w->snapshot = NULL;
 	rcu_read_end();
 }
@@ -366,9 +560,38 @@ static bool on_tend(void *ctx, uint64_t mono_us)
 	return w->open && w->open->rows;
 }
 
-const struct listener_ops worker_listener_ops = {
-	.begin = on_begin, .datagram = on_datagram, .end = on_end, .tend = on_tend
-};
+static bool has_room(void *ctx)
+{
+	struct worker *w = ctx;
+
+	spare_gather(w);
+	return w->spare_count >= ROOM_BLOCKS;
+}
+
+static void limits_take(void *ctx, unsigned source, const uint8_t from_ip[16],
+			struct listener_limits *out)
+{
+	struct worker *w = ctx;
+	const struct conf_listener *l;
+
+	rcu_read_begin();
+	l = rcu_get(*w->options.snapshot)->listener[source];
+	*out = (struct listener_limits){
+		.is_allowed = conf_net_has(l->allow, l->allow_count, from_ip),
+		.max_connections = l->max_connections,
+		.first_message_timeout = l->first_message_timeout,
+		.message_timeout = l->message_timeout,
+		.idle_timeout = l->idle_timeout,
+	};
+	rcu_read_end();
+}
+
+const struct listener_ops worker_listener_ops = { .begin = on_begin,
+						  .record = on_record,
+						  .end = on_end,
+						  .tend = on_tend,
+						  .has_room = has_room,
+						  .limits = limits_take };
 
 void worker_flush(struct worker *w)
 {
@@ -414,7 +637,8 @@ int worker_new(struct worker **out, const struct worker_options *options)
 	w->sources = aligned_alloc(_Alignof(struct source_counters),
 				   options->sources * sizeof(*w->sources));
 	w->spare = calloc(options->blocks, sizeof(struct block *));
-	err = w->sources && w->spare ? inflater_new(&w->inflater) : -ENOMEM;
+	w->unwrapped = malloc(HEP_MAX_BYTES);
+	err = w->sources && w->spare && w->unwrapped ? inflater_new(&w->inflater) : -ENOMEM;
 	if (err == HT_OK)
 		err = ring_init(&w->sealed, options->blocks);
 	if (err == HT_OK)
@@ -450,6 +674,7 @@ void worker_free(struct worker *w)
 		block_free(w->spare[--w->spare_count]);
 	block_free(w->open);
 	free(w->spare);
+	free(w->unwrapped);
 	inflater_free(w->inflater);
 	free(w->sources);
 	free(w);

@@ -18,6 +18,7 @@
 #include "conf/counters.h"
 #include "conf/err.h"
 
+struct agents;
 struct block;
 struct snapshot;
 struct spool;
@@ -32,12 +33,17 @@ struct worker_options {
 	uint32_t batch_rows;
 	uint64_t batch_us;
 	unsigned sources; /* listeners in the configuration */
+	struct agents *agents;
+	const _Atomic bool *is_off; /* per source: switched off by a person */
 	enum conf_compat compat;
 };
 
 /** @return HT_OK or -ENOMEM. worker_free() it. */
 HT_MUST_CHECK int worker_new(struct worker **out, const struct worker_options *options);
 void worker_free(struct worker *w);
+
+/** Records by HEP protocol type, 256 of them. */
+const counter *worker_types(const struct worker *w);
 
 /** Counters of one source. */
 struct source_counters *worker_source(struct worker *w, unsigned source);

@@ -360,6 +360,12 @@ static void check_together(struct reader *r)
 		complain(&r->say, r->found[0][option_find("storage.password_file")],
 			 "storage.password_file: expected no more than one of password and "
 			 "password_file");
+	if (conf->storage.layout == CONF_LAYOUT_HOMER5 && conf->storage.table &&
+	    strlen(conf->storage.table) > CONF_MAX_DAILY_TABLE)
+		complain(&r->say, r->found[0][option_find("storage.table")],
+			 "storage.table: expected at most %d octets, since with the layout homer5 "
+			 "_registration_YYYYMMDD follows",
+			 CONF_MAX_DAILY_TABLE);
 }
 
 static int read_tree(struct reader *r, const struct tree *root)

@@ -14,15 +14,17 @@
 #include "conf/err.h"
 #include "conf/log.h"
 
+enum conf_layout { CONF_LAYOUT_HOMER3, CONF_LAYOUT_HOMER5 };
 enum conf_compat { CONF_COMPAT_HOMER, CONF_COMPAT_KAMAILIO, CONF_COMPAT_OPENSIPS };
 enum conf_durability { CONF_DURABILITY_SPOOL, CONF_DURABILITY_DISK, CONF_DURABILITY_MEMORY };
 
-#define CONF_MAX_LISTENERS 16 /* entries of `hep` */
-#define CONF_MAX_ENDPOINTS 8  /* addresses of one listener */
-#define CONF_MAX_NETS	   64 /* networks of one allow list */
-#define CONF_MAX_KEYS	   16 /* keys of one listener */
-#define CONF_MAX_LEGS	   8  /* headers in `legs` */
-#define CONF_MAX_CUSTOM	   3  /* headers in `custom_fields` */
+#define CONF_MAX_LISTENERS   16 /* entries of `hep` */
+#define CONF_MAX_ENDPOINTS   8	/* addresses of one listener */
+#define CONF_MAX_NETS	     64 /* networks of one allow list */
+#define CONF_MAX_KEYS	     16 /* keys of one listener */
+#define CONF_MAX_LEGS	     8	/* headers in `legs` */
+#define CONF_MAX_CUSTOM	     3	/* headers in `custom_fields` */
+#define CONF_MAX_DAILY_TABLE 42 /* octets of `storage.table` with daily tables; names have 64 */
 
 /* A list of strings; each is owned by the struct conf. */
 struct conf_strings {
@@ -30,11 +32,12 @@ struct conf_strings {
 	char **at;
 };
 
-/* An address to listen on, from "udp:ADDRESS:PORT" (IPv6 in brackets). */
+/* An address to listen on, from "udp:ADDRESS:PORT" or "tcp:ADDRESS:PORT" (IPv6 in brackets). */
 struct conf_endpoint {
 	struct sockaddr_storage addr;
 	socklen_t addr_len;
-	char text[96]; /* as written, for messages */
+	bool is_stream; /* TCP */
+	char text[96];	/* as written, for messages */
 };
 
 /*
@@ -53,6 +56,11 @@ struct conf_listener {
 	struct conf_net allow[CONF_MAX_NETS];
 	size_t allow_count;
 	struct conf_strings keys; /* accepted HEP auth keys; none: not asked */
+	/* of its TCP side; times in s, 0: without end */
+	unsigned max_connections;
+	unsigned first_message_timeout;
+	unsigned message_timeout;
+	unsigned idle_timeout;
 };
 
 struct conf {
@@ -76,6 +84,7 @@ struct conf {
 		char *password_file;
 		char *database;
 		char *table;
+		enum conf_layout layout;
 		enum conf_compat compat;
 		unsigned batch_rows;
 		unsigned batch_ms;

@@ -28,6 +28,8 @@
 	X(HT_ECOLUMNS, "the table's columns have changed")      \
 	X(HT_EDENIED, "the database refuses access")            \
 	X(HT_EROW, "the database refuses a row")                \
+	X(HT_EDUPLICATE, "a row id is taken")                   \
+	X(HT_ETABLE, "the database refuses most rows")          \
 	X(HT_EDB, "the database reports an error")              \
 	X(HT_ESTOP, "stopped on request")
 

@@ -180,17 +180,21 @@ int endpoint_parse(const char *text, struct conf_endpoint *out, char *why)
 	return endpoint_fill(text, text, out, why);
 }
 
-int endpoint_parse_udp(const char *text, struct conf_endpoint *out, char *why)
+int endpoint_parse_listen(const char *text, struct conf_endpoint *out, char *why)
 {
 	why[0] = '\0';
 	if (strncmp(text, "udp:", 4) == 0)
 		return endpoint_fill(text, text + 4, out, why);
-	if (strncmp(text, "tcp:", 4) == 0 || strncmp(text, "tls:", 4) == 0)
-		return wrong(why, "this version takes udp");
+	out->is_stream = strncmp(text, "tcp:", 4) == 0;
+	if (out->is_stream)
+		return endpoint_fill(text, text + 4, out, why);
+	if (strncmp(text, "tls:", 4) == 0)
+		return wrong(why, "this version takes udp and tcp");
 	return HT_ECONF;
 }
 
 bool endpoint_is_equal(const struct conf_endpoint *a, const struct conf_endpoint *b)
 {
-	return a->addr_len == b->addr_len && memcmp(&a->addr, &b->addr, a->addr_len) == 0;
+	return a->addr_len == b->addr_len && a->is_stream == b->is_stream &&
+	       memcmp(&a->addr, &b->addr, a->addr_len) == 0;
 }

@@ -26,7 +26,7 @@ void net_print(const struct conf_net *net, FILE *out);
 /** "ADDRESS:PORT", IPv6 in brackets. @p why as above. */
 HT_MUST_CHECK int endpoint_parse(const char *text, struct conf_endpoint *out, char *why);
 
-/** "udp:ADDRESS:PORT". @p why as above. */
-HT_MUST_CHECK int endpoint_parse_udp(const char *text, struct conf_endpoint *out, char *why);
+/** "udp:ADDRESS:PORT" or "tcp:ADDRESS:PORT". @p why as above. */
+HT_MUST_CHECK int endpoint_parse_listen(const char *text, struct conf_endpoint *out, char *why);
 
 bool endpoint_is_equal(const struct conf_endpoint *a, const struct conf_endpoint *b);

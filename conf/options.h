@@ -18,7 +18,7 @@ enum conf_type {
 	CONF_NUMBER,	 /* unsigned */
 	CONF_TIME,	 /* unsigned, in `unit`; may be written with ms, s, m or h */
 	CONF_SIZE,	 /* uint64_t, bytes; may be written with K, M, G or T */
-	CONF_UDP,	 /* struct conf_endpoint from udp:ADDRESS:PORT */
+	CONF_LISTEN,	 /* struct conf_endpoint from udp:ADDRESS:PORT or tcp:ADDRESS:PORT */
 	CONF_ADDRESS,	 /* struct conf_endpoint from ADDRESS:PORT */
 	CONF_NET,	 /* struct conf_net */
 };

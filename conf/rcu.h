@@ -9,6 +9,7 @@
 #pragma once
 #include <assert.h>
 #include <urcu/urcu-memb.h>
+#include <urcu/rculfhash.h>
 
 #if defined(__SANITIZE_THREAD__)
 #define HT_TSAN 1

@@ -57,7 +57,7 @@ node: demo
 user: ''
 hep:
   - name: agents
-    listen: ['udp:127.0.0.1:9060']
+    listen: ['udp:127.0.0.1:9060', 'tcp:127.0.0.1:9060']
 storage:
   socket: $socket
   user: root

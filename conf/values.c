@@ -330,10 +330,10 @@ static bool size_is_equal(const void *a, const void *b)
 
 /* Addresses. */
 
-static int udp_take(const struct conf_option *o, const char *text, void *at, char *why)
+static int listen_take(const struct conf_option *o, const char *text, void *at, char *why)
 {
 	(void)o;
-	return endpoint_parse_udp(text, at, why);
+	return endpoint_parse_listen(text, at, why);
 }
 
 static int address_take(const struct conf_option *o, const char *text, void *at, char *why)
@@ -348,10 +348,10 @@ static int net_take(const struct conf_option *o, const char *text, void *at, cha
 	return net_parse(text, at, why);
 }
 
-static void udp_expects(const struct conf_option *o, char *out, size_t size)
+static void listen_expects(const struct conf_option *o, char *out, size_t size)
 {
 	(void)o;
-	snprintf(out, size, "udp:ADDRESS:PORT (IPv6 in brackets)");
+	snprintf(out, size, "udp:ADDRESS:PORT or tcp:ADDRESS:PORT (IPv6 in brackets)");
 }
 
 static void address_expects(const struct conf_option *o, char *out, size_t size)
@@ -415,7 +415,7 @@ static const struct type_ops types[] = {
 	[CONF_TIME] = { sizeof(unsigned), time_take, time_expects, number_print, UNSIGNED_OPS },
 	[CONF_SIZE] = { sizeof(uint64_t), size_take, size_expects, size_print, size_is_equal,
 			nothing_fini },
-	[CONF_UDP] = { sizeof(struct conf_endpoint), udp_take, udp_expects, ENDPOINT_OPS },
+	[CONF_LISTEN] = { sizeof(struct conf_endpoint), listen_take, listen_expects, ENDPOINT_OPS },
 	[CONF_ADDRESS] = { sizeof(struct conf_endpoint), address_take, address_expects,
 			   ENDPOINT_OPS },
 	[CONF_NET] = { sizeof(struct conf_net), net_take, net_expects, net_put, net_cmp,

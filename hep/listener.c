@@ -1,4 +1,4 @@
-/* recvmmsg on libevent. */
+/* recvmmsg on libevent, and the loop of the thread. */
 #include "hep/listener.h"
 
 #include <errno.h>
@@ -15,6 +15,7 @@
 #include "conf/clock.h"
 #include "conf/counters.h"
 #include "conf/log.h"
+#include "hep/streams.h"
 
 #define DATAGRAM_BYTES 65536
 #define DATAGRAM_STRIDE \
@@ -44,6 +45,7 @@ struct listener {
 	bool is_behind; /* a socket had more than one turn takes: no nap */
 	struct udp_socket socket[LISTENER_MAX_SOCKETS];
 	unsigned socket_count;
+	struct streams *streams;
 	/* one batch */
 	uint8_t *bytes;
 	struct mmsghdr head[LISTENER_BATCH];
@@ -140,7 +142,7 @@ static void drops_read(struct udp_socket *s, struct msghdr *head)
 
 /* ---- reading ---- */
 
-static void from_ip(const struct sockaddr_in6 *from, uint8_t ip[16])
+void listener_ip(const struct sockaddr_in6 *from, uint8_t ip[16])
 {
 	const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)from;
 
@@ -179,8 +181,9 @@ static int batch_read(struct udp_socket *s)
 			counter_add(&s->is.counters->incomplete_truncated, 1);
 			continue;
 		}
-		from_ip(&l->from[i], ip);
-		l->ops->datagram(l->ctx, s->is.source, l->iov[i].iov_base, l->head[i].msg_len, ip);
+		listener_ip(&l->from[i], ip);
+		counter_add(&s->is.counters->carriers, 1);
+		l->ops->record(l->ctx, s->is.source, l->iov[i].iov_base, l->head[i].msg_len, ip);
 	}
 	l->ops->end(l->ctx);
 	batch_prepare(l, count);
@@ -207,6 +210,7 @@ static void second_passed(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	for (unsigned i = 0; i < l->socket_count; i++)
 		drops_poll(&l->socket[i]);
+	streams_tend(l->streams, clock_mono_us());
 }
 
 static void woken(evutil_socket_t fd, short what, void *arg)
@@ -248,6 +252,7 @@ static void read_the_rest(struct listener *l)
 		close(l->socket[i].is.fd);
 		l->socket[i].is.fd = -1;
 	}
+	streams_finish(l->streams, until);
 }
 
 void listener_run(struct listener *l)
@@ -263,6 +268,7 @@ void listener_run(struct listener *l)
 				is_busy ? EVLOOP_ONCE | EVLOOP_NONBLOCK
 					: EVLOOP_ONCE); /* once round, or a busy socket keeps us */
 		is_busy = l->ops->tend(l->ctx, clock_mono_us());
+		l->is_behind |= streams_are_behind(l->streams);
 	}
 	read_the_rest(l);
 }
@@ -285,22 +291,31 @@ static unsigned nap_for(size_t buffer)
 	return us > NAP_MOST_US ? NAP_MOST_US : (unsigned)us;
 }
 
+static int udp_add(struct listener *l, const struct listener_socket *socket)
+{
+	struct udp_socket *s = &l->socket[l->socket_count++];
+
+	*s = (struct udp_socket){ .is = *socket, .listener = l };
+	if (nap_for(s->is.buffer) < l->nap_us)
+		l->nap_us = nap_for(s->is.buffer);
+	s->event = event_new(l->base, s->is.fd, EV_READ | EV_PERSIST, socket_readable, s);
+	return s->event && event_add(s->event, NULL) == 0 ? HT_OK : -ENOMEM;
+}
+
 static int sockets_add(struct listener *l, const struct listener_socket *sockets, unsigned count)
 {
-	if (count > LISTENER_MAX_SOCKETS)
-		return -EINVAL;
+	int err = HT_OK;
+
 	l->nap_us = NAP_MOST_US;
 	for (unsigned i = 0; i < count; i++) {
-		struct udp_socket *s = &l->socket[i];
-
-		*s = (struct udp_socket){ .is = sockets[i], .listener = l };
-		if (nap_for(s->is.buffer) < l->nap_us)
-			l->nap_us = nap_for(s->is.buffer);
-		s->event = event_new(l->base, s->is.fd, EV_READ | EV_PERSIST, socket_readable, s);
-		if (!s->event || event_add(s->event, NULL) < 0)
-			return -ENOMEM;
+		if (err < 0)
+			close(sockets[i].fd);
+		else if (sockets[i].is_stream)
+			err = streams_add(l->streams, &sockets[i]);
+		else
+			err = udp_add(l, &sockets[i]);
 	}
-	return HT_OK;
+	return err;
 }
 
 static int events_add(struct listener *l)
@@ -328,14 +343,10 @@ static void batch_init(struct listener *l)
 	batch_prepare(l, LISTENER_BATCH);
 }
 
-int listener_new(struct listener **out, const struct listener_socket *sockets, unsigned count,
-		 const struct listener_ops *ops, void *ctx)
+static int listener_make(struct listener *l, const struct listener_ops *ops, void *ctx)
 {
-	struct listener *l = calloc(1, sizeof(*l));
 	int err = -ENOMEM;
 
-	if (!l)
-		return -ENOMEM;
 	l->ops = ops;
 	l->ctx = ctx;
 	l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -344,13 +355,27 @@ int listener_new(struct listener **out, const struct listener_socket *sockets, u
 	if (l->wake_fd >= 0 && l->base && l->bytes)
 		err = events_add(l);
 	if (err == HT_OK)
+		err = streams_new(&l->streams, l->base, ops, ctx);
+	if (err == HT_OK)
+		batch_init(l);
+	return err;
+}
+
+int listener_new(struct listener **out, const struct listener_socket *sockets, unsigned count,
+		 const struct listener_ops *ops, void *ctx)
+{
+	struct listener *l = calloc(1, sizeof(*l));
+	int err = l ? listener_make(l, ops, ctx) : -ENOMEM;
+
+	if (err < 0)
+		for (unsigned i = 0; i < count; i++)
+			close(sockets[i].fd);
+	else
 		err = sockets_add(l, sockets, count);
 	if (err < 0) {
 		listener_free(l);
 		return err;
 	}
-	batch_init(l);
-	l->socket_count = count;
 	*out = l;
 	return HT_OK;
 }
@@ -365,6 +390,7 @@ void listener_free(struct listener *l)
 		if (i < l->socket_count && l->socket[i].is.fd >= 0)
 			close(l->socket[i].is.fd);
 	}
+	streams_free(l->streams);
 	if (l->wake)
 		event_free(l->wake);
 	if (l->each_second)

@@ -1,7 +1,7 @@
 /**
  * @file
- * Where HEP agents connect: UDP sockets of one receive thread, read in batches that go to
- * callbacks.
+ * Where HEP agents send to: UDP sockets of one receive thread, read in batches that go to
+ * callbacks, and the thread's loop; TCP is streams.h.
  *
  * A thread that has taken something naps for a moment before it looks again, instead of being woken
  * by each datagram: the receive buffer holds what comes meanwhile, and a batch costs little more
@@ -24,25 +24,40 @@ struct source_counters;
 
 struct listener;
 
+/* What a source grants a TCP connection; times in s, 0: without end. */
+struct listener_limits {
+	bool is_allowed; /* is this address heard at all? */
+	unsigned max_connections;
+	unsigned first_message_timeout, message_timeout, idle_timeout;
+};
+
 /* What the thread does with what comes; @p ctx is the worker. */
 struct listener_ops {
 	/* A batch follows; times are wall clock and monotonic. */
 	void (*begin)(void *ctx, uint64_t wall_us, uint64_t mono_us);
-	/* One datagram, valid during the call, from an address with IPv4 as ::ffff:a.b.c.d. */
-	void (*datagram)(void *ctx, unsigned source, const uint8_t *bytes, size_t len,
-			 const uint8_t from_ip[16]);
+	/* One datagram, or one HEP packet of a stream; valid during the call, from an address with
+	 * IPv4 as ::ffff:a.b.c.d. */
+	void (*record)(void *ctx, unsigned source, const uint8_t *bytes, size_t len,
+		       const uint8_t from_ip[16]);
 	/* The batch is over. */
 	void (*end)(void *ctx);
 	/* Each time round: finish what is due. True if more will be due soon. */
 	bool (*tend)(void *ctx, uint64_t mono_us);
+	/* Can what comes be taken? UDP is read anyway, TCP waits a moment. */
+	bool (*has_room)(void *ctx);
+	/* What a connection from this address is granted now; outside of begin and end. */
+	void (*limits)(void *ctx, unsigned source, const uint8_t from_ip[16],
+		       struct listener_limits *out);
 };
 
 struct listener_socket {
-	int fd;		 /* from listener_open_udp(); closed at the end of listener_run(), or by
-			    listener_free() */
+	int fd;		 /* from listener_open_udp() or streams_open_tcp(); closed at the end of
+			    listener_run(), or by	  listener_free() */
 	unsigned source; /* number of the listener in the configuration */
-	size_t buffer;	 /* receive buffer, octets */
-	struct source_counters *counters; /* datagrams and kernel_dropped are counted here */
+	bool is_stream;	 /* TCP */
+	size_t buffer;	 /* of UDP: receive buffer, octets */
+	_Atomic unsigned *connections; /* of TCP: open now, shared by all threads of the source */
+	struct source_counters *counters; /* packets, drops and connections are counted here */
 };
 
 /**
@@ -56,7 +71,13 @@ struct listener_socket {
 HT_MUST_CHECK int listener_open_udp(const struct sockaddr *addr, socklen_t addr_len,
 				    size_t want_buffer, size_t *got_buffer);
 
-/** @return HT_OK, then the descriptors belong to it; -ENOMEM, -EINVAL. listener_free() it. */
+struct sockaddr_in6;
+
+/** The address of a peer (which may be IPv4), with IPv4 as ::ffff:a.b.c.d. */
+void listener_ip(const struct sockaddr_in6 *from, uint8_t ip[16]);
+
+/** Takes the descriptors, even on failure. @return HT_OK or -ENOMEM. listener_free() it. @p count:
+ * at most LISTENER_MAX_SOCKETS. */
 HT_MUST_CHECK int listener_new(struct listener **out, const struct listener_socket *sockets,
 			       unsigned count, const struct listener_ops *ops, void *ctx);
 void listener_free(struct listener *l);

@@ -1,4 +1,5 @@
-/* Requests from the writers, a look at the partitions each minute, one connection of its own. */
+/* Requests from the writers, a look at tables and partitions each minute, one connection of its
+ * own. */
 #include "storage/admin.h"
 
 #include <errno.h>
@@ -15,25 +16,32 @@
 
 #define LOOK_S 60
 
+/* What a writer waits for; on its stack. */
+struct request {
+	struct place place;
+	uint32_t until;	   /* last day that needs a partition; 0: none */
+	struct table *out; /* NULL: not asked for */
+	int result;
+	bool is_done;
+	struct request *next;
+};
+
 struct admin {
 	const struct db_options *options;
-	const char *table_name;
-	struct db *db; /* ht-admin only, but for db_interrupt() under the lock */
+	const struct layout *layout;
+	struct db *db;		    /* ht-admin only, but for db_interrupt() under the lock */
+	bool is_installed;	    /* ledger and ids were seen on this connection */
+	unsigned told[PLACE_COUNT]; /* columns of the table, as the log has them */
+	bool is_refused;	    /* said once in the log */
 
 	pthread_mutex_t lock; /* what follows */
 	pthread_cond_t asked; /* a request is there, or stop */
 	pthread_cond_t answered;
 	bool stop;
-	bool wants_table;
-	uint32_t wants_until; /* last day that needs a partition; 0: none */
-	uint64_t asked_count; /* requests so far */
-	uint64_t answered_count;
-	int result; /* of the last answer */
-	struct table table;
-	bool is_refused; /* said once in the log */
+	struct request *first, **last;
 };
 
-int admin_new(struct admin **out, const struct db_options *options, const char *table)
+int admin_new(struct admin **out, const struct db_options *options, const struct layout *layout)
 {
 	struct admin *a = calloc(1, sizeof(*a));
 	pthread_condattr_t attr;
@@ -41,7 +49,8 @@ int admin_new(struct admin **out, const struct db_options *options, const char *
 	if (!a)
 		return -ENOMEM;
 	a->options = options;
-	a->table_name = table;
+	a->layout = layout;
+	a->last = &a->first;
 	pthread_mutex_init(&a->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -92,11 +101,10 @@ static void partition_see(void *ctx, unsigned columns, char **texts)
 		p->last_bound = bound;
 }
 
-static int partitions_add(struct admin *a, uint32_t first, uint32_t last)
+static int partitions_add(struct admin *a, const char *table, uint32_t first, uint32_t last)
 {
 	char sql[2048], name[16];
-	size_t used = (size_t)snprintf(sql, sizeof(sql), "ALTER TABLE `%s` ADD PARTITION (",
-				       a->table_name);
+	size_t used = (size_t)snprintf(sql, sizeof(sql), "ALTER TABLE `%s` ADD PARTITION (", table);
 	int64_t rows;
 
 	for (uint32_t day = first; day <= last && used < sizeof(sql) - 128; day++) {
@@ -111,15 +119,14 @@ static int partitions_add(struct admin *a, uint32_t first, uint32_t last)
 		return HT_OK; /* another server that shares the table was faster */
 	if (rows < 0)
 		return (int)rows;
-	log_info("table %s: partitions made for %u day%s from %s on", a->table_name,
-		 last - first + 1, last == first ? "" : "s",
-		 (schema_partition_name(name, first), name));
+	log_info("table %s: partitions made for %u day%s from %s on", table, last - first + 1,
+		 last == first ? "" : "s", (schema_partition_name(name, first), name));
 	return HT_OK;
 }
 
 /* Rows of days up to @p until get a place. A table without partitions, or with one for everything,
  * has it already. */
-static int partitions_ensure(struct admin *a, uint32_t until)
+static int partitions_ensure(struct admin *a, const char *table, uint32_t until)
 {
 	struct partitions p = { 0 };
 	char sql[512];
@@ -130,7 +137,7 @@ static int partitions_ensure(struct admin *a, uint32_t until)
 		 "SELECT partition_description FROM information_schema.partitions "
 		 "WHERE table_schema = DATABASE() AND table_name = '%s' AND partition_name IS NOT "
 		 "NULL",
-		 a->table_name);
+		 table);
 	rows = db_query(a->db, partition_see, &p, sql);
 	if (rows < 0)
 		return (int)rows;
@@ -142,35 +149,97 @@ static int partitions_ensure(struct admin *a, uint32_t until)
 	if (first + 1 <
 	    now) /* after a long rest the first new one also holds the days that were slept over */
 		first = now - 1;
-	return partitions_add(a, first, until);
+	return partitions_add(a, table, first, until);
 }
 
-/* ---- the table ---- */
+/* ---- tables ---- */
 
-static bool ledger_is_missing(struct db *db)
+static int table_make(struct admin *a, struct place place, const char *name)
 {
-	return db_run(db, "DO (SELECT COUNT(*) FROM heptap_ledger, heptap_ids WHERE 0)") ==
-	       HT_EMISSING;
+	static const enum schema_part part[PLACE_COUNT] = {
+		[PLACE_SIP] = SCHEMA_CAPTURE,
+		[PLACE_CALL] = SCHEMA_CAPTURE_DAY,
+		[PLACE_REGISTRATION] = SCHEMA_CAPTURE_DAY,
+		[PLACE_REST] = SCHEMA_CAPTURE_DAY,
+		[PLACE_RTCP] = SCHEMA_RTCP,
+		[PLACE_REPORT] = SCHEMA_REPORT,
+		[PLACE_LOGS] = SCHEMA_LOGS,
+	};
+	int err = schema_make(a->db, part[place.what], name, today());
+
+	if (err == HT_OK)
+		log_info("database: table %s made", name);
+	return err;
 }
 
-static int table_look(struct admin *a)
+/* The ledger and the leases, which every transaction needs. */
+static int heptap_ensure(struct admin *a)
 {
-	struct table fresh = a->table;
-	int err = table_read(a->db, a->table_name, &fresh);
+	int err = HT_OK;
 
-	if (err == HT_OK && (fresh.is_missing || ledger_is_missing(a->db))) {
-		err = schema_install(a->db, a->table_name, today());
-		if (err == HT_OK) {
-			log_info("database: tables of heptap made");
-			err = table_read(a->db, a->table_name, &fresh);
-		}
+	if (a->is_installed)
+		return HT_OK;
+	if (db_run(a->db, "DO (SELECT COUNT(*) FROM heptap_ledger, heptap_ids WHERE 0)") ==
+	    HT_EMISSING)
+		err = schema_make(a->db, SCHEMA_HEPTAP, "", today());
+	a->is_installed = err == HT_OK;
+	return err;
+}
+
+/* Read a table, making it if it is not there. */
+static int table_look(struct admin *a, struct place place, struct table *out)
+{
+	char name[LAYOUT_NAME];
+	int err;
+
+	if (place_is_daily(place) && place.day != LAYOUT_PAST &&
+	    place.day > today() + SCHEMA_DAYS_MOST)
+		return HT_EMISSING;
+	layout_name(a->layout, place, name);
+	*out = (struct table){ .count = a->told[place.what] };
+	err = table_read(a->db, name, place.what <= PLACE_REST, out);
+	if (err == HT_OK && out->is_missing) {
+		err = table_make(a, place, name);
+		if (err == HT_OK)
+			err = table_read(a->db, name, place.what <= PLACE_REST, out);
 	}
 	if (err < 0)
 		return err;
-	pthread_mutex_lock(&a->lock);
-	a->table = fresh;
-	pthread_mutex_unlock(&a->lock);
-	return fresh.is_missing || fresh.count == 0 ? HT_EMISSING : HT_OK;
+	a->told[place.what] = out->count;
+	return out->is_missing || out->count == 0 ? HT_EMISSING : HT_OK;
+}
+
+static bool table_is_there(struct admin *a, const char *name)
+{
+	int64_t rows = db_run(a->db, "DO (SELECT 1 FROM `%s` LIMIT 0)", name);
+
+	return rows >= 0;
+}
+
+/* What the next days need: partitions, or tables. */
+static int days_ahead(struct admin *a)
+{
+	static const enum layout_place lasting[] = { PLACE_SIP, PLACE_RTCP, PLACE_REPORT,
+						     PLACE_LOGS };
+	static const enum layout_place daily[] = { PLACE_CALL, PLACE_REGISTRATION, PLACE_REST };
+	char name[LAYOUT_NAME];
+	int err = HT_OK;
+
+	for (unsigned i = a->layout->is_daily; i < 4 && err == HT_OK; i++) {
+		layout_name(a->layout, (struct place){ lasting[i], 0 }, name);
+		if (table_is_there(a, name))
+			err = partitions_ensure(a, name, today() + SCHEMA_DAYS_AHEAD);
+	}
+	for (unsigned day = 0; day <= SCHEMA_DAYS_AHEAD && a->layout->is_daily; day++) {
+		for (unsigned i = 0; i < 3 && err == HT_OK; i++) {
+			struct place p = { daily[i], today() + day };
+
+			layout_name(a->layout, p, name);
+			if (!table_is_there(a, name))
+				err = table_make(a, p, name);
+		}
+	}
+	return err;
 }
 
 /* ---- the thread ---- */
@@ -205,64 +274,105 @@ static void disconnect(struct admin *a)
 	a->db = NULL;
 	pthread_mutex_unlock(&a->lock);
 	db_close(db);
+	a->is_installed = false;
 }
 
 /* Say what hinders us once, until it works again; a lost connection is told by the writers. */
 static void tell(struct admin *a, int err)
 {
-	if (err < 0 && err != HT_ECONN && err != HT_ERETRY && !a->is_refused)
-		log_error("database: table %s: %s: %s", a->table_name, ht_strerror(err),
+	bool is_refused = err < 0 && err != HT_ECONN && err != HT_ERETRY;
+
+	if (is_refused && !a->is_refused)
+		log_error("database: tables: %s: %s", ht_strerror(err),
 			  a->db ? db_last_error(a->db) : db_last_error(NULL));
-	a->is_refused = err < 0 && err != HT_ECONN && err != HT_ERETRY;
+	a->is_refused = is_refused;
 }
 
-static int serve(struct admin *a, bool wants_table, uint32_t until)
+static int serve(struct admin *a, struct request *r)
 {
+	char name[LAYOUT_NAME];
 	int err = connect_if_not(a);
 
-	if (err == HT_OK && (wants_table || a->table.generation == 0))
-		err = table_look(a);
 	if (err == HT_OK)
-		err = partitions_ensure(a, today() + SCHEMA_DAYS_AHEAD);
-	if (err == HT_OK && until)
-		err = partitions_ensure(a, until);
+		err = heptap_ensure(a);
+	if (err == HT_OK && r->out)
+		err = table_look(a, r->place, r->out);
+	if (err == HT_OK && r->until && !place_is_daily(r->place)) {
+		layout_name(a->layout, r->place, name);
+		err = partitions_ensure(a, name, r->until);
+	}
 	tell(a, err);
 	if (err == HT_ECONN)
 		disconnect(a);
 	return err;
 }
 
-/* Inside the lock: wait for a request or the next look. */
-static void wait_for_request(struct admin *a)
+/* Now and then, without being asked. */
+static void look_ahead(struct admin *a)
 {
-	struct timespec until;
+	int err = connect_if_not(a);
+	struct table table;
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += LOOK_S;
-	while (!a->stop && a->asked_count == a->answered_count)
-		if (pthread_cond_timedwait(&a->asked, &a->lock, &until) == ETIMEDOUT)
-			break;
+	if (err == HT_OK)
+		err = heptap_ensure(a);
+	if (err == HT_OK && !a->layout->is_daily && !a->told[PLACE_SIP])
+		err = table_look(a, (struct place){ PLACE_SIP, 0 }, &table);
+	if (err == HT_OK)
+		err = days_ahead(a);
+	tell(a, err);
+	if (err == HT_ECONN)
+		disconnect(a);
+}
+
+/* Inside the lock: wait for a request. @return false if it is time for the next look. */
+static bool wait_for_request(struct admin *a, const struct timespec *until)
+{
+	while (!a->stop && !a->first)
+		if (pthread_cond_timedwait(&a->asked, &a->lock, until) == ETIMEDOUT)
+			return a->first != NULL;
+	return true;
+}
+
+static void next_look(struct timespec *out)
+{
+	clock_gettime(CLOCK_MONOTONIC, out);
+	out->tv_sec += LOOK_S;
 }
 
 void admin_run(struct admin *a)
 {
+	struct timespec until;
+	struct request *r;
+	int err;
+
+	look_ahead(a);
+	next_look(&until);
 	pthread_mutex_lock(&a->lock);
 	while (!a->stop) {
-		bool wants_table = a->wants_table;
-		uint32_t until = a->wants_until;
-		uint64_t count = a->asked_count;
-		int err;
-
-		a->wants_table = false;
-		a->wants_until = 0;
+		if (!wait_for_request(a, &until)) {
+			pthread_mutex_unlock(&a->lock);
+			look_ahead(a);
+			next_look(&until);
+			pthread_mutex_lock(&a->lock);
+		}
+		r = a->first;
+		if (!r || a->stop)
+			continue;
 		pthread_mutex_unlock(&a->lock);
-		err = serve(a, wants_table, until);
+		err = serve(a, r);
 		pthread_mutex_lock(&a->lock);
-		a->result = err;
-		a->answered_count = count;
+		a->first = r->next;
+		if (!a->first)
+			a->last = &a->first;
+		r->result = err;
+		r->is_done = true;
 		pthread_cond_broadcast(&a->answered);
-		wait_for_request(a);
 	}
+	for (r = a->first; r; r = r->next) {
+		r->result = HT_ESTOP;
+		r->is_done = true;
+	}
+	a->first = NULL;
 	pthread_cond_broadcast(&a->answered);
 	pthread_mutex_unlock(&a->lock);
 	disconnect(a);
@@ -279,35 +389,33 @@ void admin_stop(struct admin *a)
 	pthread_mutex_unlock(&a->lock);
 }
 
-/* Inside the lock: until the request numbered @p mine has its answer. */
-static int wait_for_answer(struct admin *a, uint64_t mine)
+/* A request that is in the list stays ht-admin's until it is done, even after admin_stop(). */
+static int ask(struct admin *a, struct request *r)
 {
+	pthread_mutex_lock(&a->lock);
+	if (a->stop) {
+		pthread_mutex_unlock(&a->lock);
+		return HT_ESTOP;
+	}
+	*a->last = r;
+	a->last = &r->next;
 	pthread_cond_signal(&a->asked);
-	while (!a->stop && a->answered_count < mine)
+	while (!r->is_done)
 		pthread_cond_wait(&a->answered, &a->lock);
-	return a->stop ? HT_ESTOP : a->result;
+	pthread_mutex_unlock(&a->lock);
+	return r->result;
 }
 
-int admin_ask_table(struct admin *a, struct table *out)
+int admin_ask_table(struct admin *a, struct place place, struct table *out)
 {
-	int err;
+	struct request r = { .place = place, .out = out };
 
-	pthread_mutex_lock(&a->lock);
-	a->wants_table = true;
-	err = wait_for_answer(a, ++a->asked_count);
-	*out = a->table;
-	pthread_mutex_unlock(&a->lock);
-	return err;
+	return ask(a, &r);
 }
 
-int admin_ask_days(struct admin *a, uint32_t last)
+int admin_ask_days(struct admin *a, struct place place, uint32_t last)
 {
-	int err;
+	struct request r = { .place = place, .until = last };
 
-	pthread_mutex_lock(&a->lock);
-	if (last > a->wants_until)
-		a->wants_until = last;
-	err = wait_for_answer(a, ++a->asked_count);
-	pthread_mutex_unlock(&a->lock);
-	return err;
+	return ask(a, &r);
 }

@@ -1,11 +1,10 @@
 /**
  * @file
  * The admin thread's work: everything that is slow or implicitly commits, so that writers never do
- * it. It reads information_schema, makes missing tables, and partitions ahead of time and on
- * demand.
+ * it. It reads information_schema, makes missing tables, and partitions and daily tables ahead of
+ * time and on demand.
  *
- * Threads: admin_run() is ht-admin; writers ask and wait; the mutex covers the requests and the
- * table.
+ * Threads: admin_run() is ht-admin; writers ask and wait; the mutex covers the requests.
  */
 #pragma once
 #include <stdbool.h>
@@ -13,14 +12,15 @@
 
 #include "conf/err.h"
 #include "storage/db.h"
+#include "storage/layout.h"
 #include "storage/table.h"
 
 struct admin;
 
-/** @p options and @p table stay the caller's and have to live as long. @return HT_OK or -ENOMEM.
+/** @p options and @p layout stay the caller's and have to live as long. @return HT_OK or -ENOMEM.
  * admin_free() it. */
 HT_MUST_CHECK int admin_new(struct admin **out, const struct db_options *options,
-			    const char *table);
+			    const struct layout *layout);
 void admin_free(struct admin *a);
 
 /** The thread: until admin_stop(). */
@@ -30,17 +30,16 @@ void admin_run(struct admin *a);
 void admin_stop(struct admin *a);
 
 /**
- * Have the table read afresh (and made, if it is one of ours and missing), and get what it looks
- * like.
+ * Have a table read afresh (and made, if it is missing), and get what it looks like.
  * @return HT_OK; HT_EMISSING: not there and not to be made; HT_ESTOP; or the error that ht-admin
  * met. Threads: writers; waits for ht-admin.
  */
-HT_MUST_CHECK int admin_ask_table(struct admin *a, struct table *out);
+HT_MUST_CHECK int admin_ask_table(struct admin *a, struct place place, struct table *out);
 
 /**
- * Have partitions made that hold rows until this day (since 1970, UTC); what is older than the
- * first one has p_past.
+ * Have partitions made in a table that hold rows until this day (since 1970, UTC); what is older
+ * than the first one has p_past.
  * @return HT_OK; HT_EMISSING: too far ahead; HT_ESTOP; or the error that ht-admin met. Threads:
  * writers; waits for ht-admin.
  */
-HT_MUST_CHECK int admin_ask_days(struct admin *a, uint32_t last);
+HT_MUST_CHECK int admin_ask_days(struct admin *a, struct place place, uint32_t last);

@@ -27,7 +27,7 @@ int block_new(struct block **out, uint32_t max_rows)
 		return -ENOMEM;
 	b->max_rows = max_rows;
 	b->bytes = malloc(BLOCK_MAX_BYTES); /* pages are touched as they are filled */
-	b->directory = calloc(max_rows, sizeof(*b->directory));
+	b->directory = calloc(max_rows + 1, sizeof(*b->directory));
 	if (!b->bytes || !b->directory) {
 		block_free(b);
 		return -ENOMEM;
@@ -109,7 +109,8 @@ int block_add(struct block *b, const struct msg *m, const struct sip *s, const s
 	while (f.used % 8)
 		f.row[f.used++] = 0;
 	*head = (struct row_head){ .bytes = f.used,
-				   .table = ROW_TABLE_SIP_CAPTURE,
+				   .table = w->table,
+				   .kind = w->kind,
 				   .day = (uint32_t)(m->ts_us / 86400000000ULL),
 				   .arrival_us = m->arrival_us };
 	b->directory[b->rows++] = b->used;
@@ -193,7 +194,7 @@ static bool row_is_inside(const struct block_head *h, const uint8_t *bytes, uint
 		return false;
 	memcpy(&r, bytes + offset, sizeof(r));
 	if (r.bytes % 8 || r.bytes < fixed || r.bytes > h->directory - offset || r.table == 0 ||
-	    r.table >= ROW_TABLE_END)
+	    r.table >= ROW_TABLE_END || r.kind >= ROW_KIND_END)
 		return false;
 	for (unsigned t = 0; t < h->texts; t++) {
 		memcpy(&ref, bytes + offset + fixed - (h->texts - t) * sizeof(ref), sizeof(ref));

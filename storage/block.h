@@ -29,8 +29,9 @@ struct sip;
 #define BLOCK_VERSION	    1
 #define BLOCK_FULL_BYTES    (1U << 20)	 /* sealed once it holds this much */
 #define BLOCK_MAX_ROW_BYTES (256U << 10) /* a row is at most this: two HEP payloads and change */
-#define BLOCK_MAX_BYTES	    (BLOCK_FULL_BYTES + BLOCK_MAX_ROW_BYTES + 65536)
-#define BLOCK_MAX_ROWS	    10000
+#define BLOCK_MAX_BYTES	    (BLOCK_FULL_BYTES + 2 * BLOCK_MAX_ROW_BYTES + 65536)
+#define BLOCK_MAX_ROWS	    10001 /* one more than may be asked for: a message makes two rows at most \
+				   */
 
 struct block_head {
 	uint64_t magic;
@@ -50,8 +51,8 @@ struct block_head {
 struct row_head {
 	uint32_t bytes; /* of the row, a multiple of 8 */
 	uint16_t table; /* enum row_table */
-	uint16_t spare;
-	uint32_t day; /* days since 1970, UTC, of the packet's time */
+	uint16_t kind;	/* enum row_kind, of SIP */
+	uint32_t day;	/* days since 1970, UTC, of the packet's time */
 	uint32_t spare2;
 	uint64_t arrival_us;
 };
@@ -72,19 +73,23 @@ struct block {
 
 /* Values of a row that are neither the message nor its headers. */
 struct row_extras {
-	int64_t proto; /* as the chosen compat numbers it */
+	uint16_t table; /* enum row_table */
+	uint16_t kind;	/* enum row_kind */
+	int64_t proto;	/* as the chosen compat numbers it */
+	int64_t type;	/* SIP: 1 request, 2 reply; else what Homer knows such reports by */
 	struct view callid_aleg, source_ip, destination_ip, correlation_id, node;
 	struct view custom_field[3];
 };
 
-/** Allocate a block for up to @p max_rows rows. @return HT_OK or -ENOMEM. block_free() it. */
+/** Allocate a block that is full with @p max_rows rows, and takes one more then. @return HT_OK or
+ * -ENOMEM. block_free() it. */
 HT_MUST_CHECK int block_new(struct block **out, uint32_t max_rows);
 void block_free(struct block *b);
 
 /** Make a block empty again. */
 void block_reset(struct block *b);
 
-/** Is there no room for one more row of any size? Then seal it. */
+/** Is there no room for the rows of one more message, which are two at most? Then seal it. */
 bool block_is_full(const struct block *b);
 
 /**

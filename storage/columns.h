@@ -18,7 +18,7 @@
 	X(originator_port, s->originator_port) \
 	X(proto, w->proto)                     \
 	X(family, m->src.family)               \
-	X(type, s->is_reply ? 2 : 1)           \
+	X(type, w->type)                       \
 	X(expires, s->expires)
 
 /* Text, octets as they were on the wire. Absent is empty. `msg` comes first in the row's bytes, the
@@ -81,4 +81,13 @@ enum row_text {
 };
 
 /* Homer's tables that rows can go to; the number is in the blocks and keeps its meaning. */
-enum row_table { ROW_TABLE_SIP_CAPTURE = 1, ROW_TABLE_END };
+enum row_table {
+	ROW_TABLE_SIP_CAPTURE = 1,
+	ROW_TABLE_RTCP_CAPTURE,
+	ROW_TABLE_REPORT_CAPTURE,
+	ROW_TABLE_LOGS_CAPTURE,
+	ROW_TABLE_END
+};
+
+/* What a SIP message is about: Homer 5 has a table for each. The number is in the blocks too. */
+enum row_kind { ROW_KIND_CALL, ROW_KIND_REGISTRATION, ROW_KIND_REST, ROW_KIND_END };

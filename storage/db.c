@@ -18,7 +18,7 @@
 
 struct db {
 	MYSQL *my;
-	bool has_bulk;
+	bool has_bulk, has_row_number;
 	uint64_t max_packet;
 };
 
@@ -35,6 +35,7 @@ struct db_insert {
 	db_row_fn *fn;
 	void *ctx;
 	size_t first;
+	size_t failed_first, failed_count; /* rows of the statement that failed last */
 	/* multi-row */
 	char *sql;
 	size_t sql_len, sql_room;
@@ -64,7 +65,9 @@ static int error_class(unsigned code)
 	static const unsigned missing[] = { 1526, 1146, 0 };
 	static const unsigned columns[] = { 1054, 1136, 1412, 1615, 0 };
 	static const unsigned denied[] = { 1044, 1045, 1142, 1143, 1049, 1698, 0 };
-	static const unsigned row[] = { 1406, 1366, 1264, 1292, 1048, 1062, 1265, 0 };
+	static const unsigned row[] = { 1406, 1366, 1264, 1292, 1048, 1265, 1300, 1364, 1411,
+					1690, 1644, 4025, 3819, 3854, 1451, 1452, 0 };
+	static const unsigned duplicate[] = { 1062, 1586, 0 };
 
 	if ((code >= 2000 && code < 3000) || is_one_of(code, connection))
 		return HT_ECONN;
@@ -76,6 +79,8 @@ static int error_class(unsigned code)
 		return HT_ECOLUMNS;
 	if (is_one_of(code, denied))
 		return HT_EDENIED;
+	if (is_one_of(code, duplicate))
+		return HT_EDUPLICATE;
 	return is_one_of(code, row) ? HT_EROW : HT_EDB;
 }
 
@@ -149,6 +154,7 @@ int db_open(struct db **out, const struct db_options *o)
 	}
 	mariadb_get_infov(db->my, MARIADB_CONNECTION_EXTENDED_SERVER_CAPABILITIES, &capabilities);
 	db->has_bulk = !o->no_bulk && (capabilities & (MARIADB_CLIENT_STMT_BULK_OPERATIONS >> 32));
+	db->has_row_number = !o->no_row_number;
 	*out = db;
 	return HT_OK;
 }
@@ -295,7 +301,8 @@ static int bulk_run(struct db_insert *in, size_t first, size_t count, db_row_fn 
 
 	in->fn = fn;
 	in->ctx = ctx;
-	in->first = first;
+	in->first = in->failed_first = first;
+	in->failed_count = count;
 	if (mysql_stmt_attr_set(in->stmt, STMT_ATTR_ARRAY_SIZE, &rows) ||
 	    mysql_stmt_attr_set(in->stmt, STMT_ATTR_CB_USER_DATA, in) ||
 	    mysql_stmt_attr_set(in->stmt, STMT_ATTR_CB_PARAM, (const void *)(uintptr_t)bulk_row))
@@ -384,7 +391,14 @@ static int multi_row_run(struct db_insert *in, size_t first, size_t count, db_ro
 	int err = HT_OK;
 
 	in->sql_len = 0;
+	in->failed_first = first;
+	in->failed_count = 0;
 	for (size_t row = first; row < first + count && err == HT_OK; row++) {
+		if (in->sql_len == 0) {
+			in->failed_first = row;
+			in->failed_count = 0;
+		}
+		in->failed_count++;
 		fn(ctx, row, in->value);
 		err = multi_row_add(in);
 		if (err == HT_OK && in->sql_len > MULTI_ROW_BYTES / 2)
@@ -462,4 +476,28 @@ int db_insert_run(struct db_insert *in, size_t first, size_t count, db_row_fn *f
 {
 	return in->stmt ? bulk_run(in, first, count, fn, ctx)
 			: multi_row_run(in, first, count, fn, ctx);
+}
+
+void db_insert_failed(const struct db_insert *in, size_t *first, size_t *count)
+{
+	*first = in->failed_first;
+	*count = in->failed_count;
+}
+
+static void row_number_read(void *ctx, unsigned columns, char **texts)
+{
+	if (columns == 1 && texts[0])
+		*(int64_t *)ctx = strtoll(texts[0], NULL, 10) - 1;
+}
+
+int64_t db_refused_row(struct db *db)
+{
+	int64_t row = -1;
+
+	if (!db->has_row_number)
+		return -1;
+	if (db_run(db, "GET DIAGNOSTICS CONDITION 1 @heptap_row = ROW_NUMBER") < 0 ||
+	    db_query(db, row_number_read, &row, "SELECT @heptap_row") < 0)
+		return -1;
+	return row;
 }

@@ -19,7 +19,8 @@ struct db_options {
 	const char *host, *socket, *user, *password, *database; /* database NULL: none chosen */
 	unsigned port;
 	bool autocommit;
-	bool no_bulk; /* multi-row INSERT even where bulk statements are there */
+	bool no_bulk;	    /* multi-row INSERT even where bulk statements are there */
+	bool no_row_number; /* do not ask which row was refused */
 };
 
 /* One value of a row. Which member counts is said by the column's kind. */
@@ -61,8 +62,8 @@ uint64_t db_max_packet(const struct db *db);
 
 /**
  * Run one statement that returns no rows.
- * @return rows changed (>= 0); HT_ECONN, HT_ERETRY, HT_EMISSING, HT_ECOLUMNS, HT_EDENIED, HT_EROW
- * or HT_EDB (class of the error).
+ * @return rows changed (>= 0); HT_ECONN, HT_ERETRY, HT_EMISSING, HT_ECOLUMNS, HT_EDENIED, HT_EROW,
+ * HT_EDUPLICATE or HT_EDB (class of the error).
  */
 __attribute__((format(printf, 2, 3))) HT_MUST_CHECK int64_t db_run(struct db *db,
 								   const char *format, ...);
@@ -93,3 +94,13 @@ void db_insert_free(struct db_insert *in);
  */
 HT_MUST_CHECK int db_insert_run(struct db_insert *in, size_t first, size_t count, db_row_fn *fn,
 				void *ctx);
+
+/** The rows of the statement in which the last db_insert_run() failed; those before them are in. */
+void db_insert_failed(const struct db_insert *in, size_t *first, size_t *count);
+
+/**
+ * Which row of the last failed statement was refused, counted from 0, by GET DIAGNOSTICS. To be
+ * asked directly after the failure; db_last_error() is another one then. @return -1 if the server
+ * does not say (before MariaDB 10.7; MySQL).
+ */
+int64_t db_refused_row(struct db *db);

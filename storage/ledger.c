@@ -123,3 +123,11 @@ int lease_fill(struct lease *l, struct db *db, uint32_t node_id, uint64_t count,
 	l->drawn_us = now_us;
 	return HT_OK;
 }
+
+int lease_skip(struct lease *l, struct db *db, uint32_t node_id, uint64_t count)
+{
+	uint64_t first;
+
+	lease_drop(l);
+	return lease_take(db, node_id, count, &first);
+}

@@ -51,10 +51,18 @@ struct lease {
 HT_MUST_CHECK int lease_fill(struct lease *l, struct db *db, uint32_t node_id, uint64_t count,
 			     uint64_t now_us);
 
-static inline uint64_t lease_draw(struct lease *l)
+/* @return the first of @p count ids that lease_fill() has made sure of. */
+static inline uint64_t lease_draw(struct lease *l, uint64_t count)
 {
-	return l->next++;
+	l->next += count;
+	return l->next - count;
 }
+
+/**
+ * Somebody else has taken ids of ours (a table with AUTO_INCREMENT goes on behind the highest):
+ * lease from further on. Commits. @return HT_OK or an error of db_run().
+ */
+HT_MUST_CHECK int lease_skip(struct lease *l, struct db *db, uint32_t node_id, uint64_t count);
 
 /** Drop what is left: after a lost connection the server may not remember having leased it. */
 static inline void lease_drop(struct lease *l)

@@ -3,17 +3,31 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-/* The file as it is, by the assembler: no generated source, nothing to find at run time. */
-__asm__(".section .rodata\n"
-	"schema_sip_capture:\n"
-	".incbin \"web-sql/sip_capture.sql\"\n"
-	".byte 0\n"
-	".previous\n");
-extern const char schema_sip_capture[];
+/* The files as they are, by the assembler: no generated source, nothing to find at run time. */
+#define FILE_TEXT(symbol, path)                                                                \
+	__asm__(".section .rodata\n" #symbol ":\n.incbin \"" path "\"\n.byte 0\n.previous\n"); \
+	extern const char symbol[]
+
+FILE_TEXT(schema_sip_capture, "web-sql/sip_capture.sql");
+FILE_TEXT(schema_reports, "web-sql/reports.sql");
+FILE_TEXT(schema_heptap, "web-sql/heptap.sql");
+
+static const struct {
+	const char *sql;
+	bool is_partitioned;
+} parts[] = {
+	[SCHEMA_CAPTURE] = { schema_sip_capture, true },
+	[SCHEMA_CAPTURE_DAY] = { schema_sip_capture, false },
+	[SCHEMA_RTCP] = { schema_reports, true },
+	[SCHEMA_REPORT] = { schema_reports, true },
+	[SCHEMA_LOGS] = { schema_reports, true },
+	[SCHEMA_HEPTAP] = { schema_heptap, false },
+};
 
 void schema_partition_name(char out[16], uint32_t day)
 {
@@ -28,30 +42,48 @@ static void partitions_print(FILE *out, uint32_t today)
 {
 	char name[16];
 
-	fprintf(out, "  PARTITION p_past VALUES LESS THAN (%" PRIu64 ")", (uint64_t)today * 86400);
+	fprintf(out,
+		"\nPARTITION BY RANGE (UNIX_TIMESTAMP(`date`)) (\n  PARTITION p_past VALUES LESS "
+		"THAN (%" PRIu64 ")",
+		(uint64_t)today * 86400);
 	for (uint32_t day = today; day <= today + SCHEMA_DAYS_AHEAD; day++) {
 		schema_partition_name(name, day);
 		fprintf(out, ",\n  PARTITION %s VALUES LESS THAN (%" PRIu64 ")", name,
 			((uint64_t)day + 1) * 86400);
 	}
+	fprintf(out, "\n)");
 }
 
-int schema_print(FILE *out, const char *table, uint32_t today)
+static int part_print(FILE *out, enum schema_part part, const char *table, uint32_t today)
 {
-	const char *at = schema_sip_capture;
+	const char *at = parts[part].sql;
 
 	while (*at) {
 		if (strncmp(at, "@TABLE@", 7) == 0) {
 			fputs(table, out);
 			at += 7;
 		} else if (strncmp(at, "@PARTITIONS@", 12) == 0) {
-			partitions_print(out, today);
+			if (parts[part].is_partitioned)
+				partitions_print(out, today);
 			at += 12;
 		} else {
 			putc(*at++, out);
 		}
 	}
 	return ferror(out) ? -EIO : HT_OK;
+}
+
+int schema_print(FILE *out, const char *table, uint32_t today)
+{
+	int err = part_print(out, SCHEMA_CAPTURE, table, today);
+
+	if (err == HT_OK)
+		err = part_print(out, SCHEMA_RTCP, "rtcp_capture", today);
+	if (err == HT_OK)
+		err = part_print(out, SCHEMA_REPORT, "report_capture", today);
+	if (err == HT_OK)
+		err = part_print(out, SCHEMA_LOGS, "logs_capture", today);
+	return err == HT_OK ? part_print(out, SCHEMA_HEPTAP, "", today) : err;
 }
 
 static int statements_run(struct db *db, char *sql)
@@ -69,7 +101,7 @@ static int statements_run(struct db *db, char *sql)
 	return HT_OK;
 }
 
-int schema_install(struct db *db, const char *table, uint32_t today)
+int schema_make(struct db *db, enum schema_part part, const char *table, uint32_t today)
 {
 	char *sql = NULL;
 	size_t len;
@@ -78,11 +110,24 @@ int schema_install(struct db *db, const char *table, uint32_t today)
 
 	if (!out)
 		return -ENOMEM;
-	err = schema_print(out, table, today);
+	err = part_print(out, part, table, today);
 	if (fclose(out) != 0 && err == HT_OK)
 		err = -ENOMEM;
 	if (err == HT_OK)
 		err = statements_run(db, sql);
 	free(sql);
 	return err;
+}
+
+int schema_install(struct db *db, const char *table, uint32_t today)
+{
+	int err = schema_make(db, SCHEMA_CAPTURE, table, today);
+
+	if (err == HT_OK)
+		err = schema_make(db, SCHEMA_RTCP, "rtcp_capture", today);
+	if (err == HT_OK)
+		err = schema_make(db, SCHEMA_REPORT, "report_capture", today);
+	if (err == HT_OK)
+		err = schema_make(db, SCHEMA_LOGS, "logs_capture", today);
+	return err == HT_OK ? schema_make(db, SCHEMA_HEPTAP, "", today) : err;
 }

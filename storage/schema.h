@@ -10,6 +10,20 @@
 #include "conf/err.h"
 #include "storage/db.h"
 
+/* What is made together. */
+enum schema_part {
+	SCHEMA_CAPTURE,
+	SCHEMA_CAPTURE_DAY,
+	SCHEMA_RTCP,
+	SCHEMA_REPORT,
+	SCHEMA_LOGS,
+	SCHEMA_HEPTAP
+};
+
+/** Make one part, if it is not there; @p table: its name. */
+HT_MUST_CHECK int schema_make(struct db *db, enum schema_part part, const char *table,
+			      uint32_t today);
+
 /**
  * Print the statements that make our tables.
  * @param table  Name of the capture table. @p today: days since 1970, UTC; partitions are made from

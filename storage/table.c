@@ -94,14 +94,38 @@ static bool table_has(const struct table *t, const char *name)
 	return false;
 }
 
-static void table_tell(const struct table *t)
+/* Reports have these of the columns; a SIP message has all. */
+static bool is_of_reports(const struct known *k)
+{
+	static const char *const names[] = { "id",
+					     "date",
+					     "micro_ts",
+					     "proto",
+					     "family",
+					     "type",
+					     "node",
+					     "msg",
+					     "msg_raw",
+					     "source_ip",
+					     "destination_ip",
+					     "correlation_id",
+					     "source_port",
+					     "destination_port" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strcmp(k->name, names[i]) == 0)
+			return true;
+	return false;
+}
+
+static void table_tell(const struct table *t, bool is_sip)
 {
 	char missing[1024] = "";
 	size_t used = 0;
 
 	for (size_t i = 0; i < KNOWN_COUNT; i++)
-		if (!table_has(t, known[i].name) && !(t->generated & 1ULL << i) &&
-		    used < sizeof(missing) - 80)
+		if ((is_sip || is_of_reports(&known[i])) && !table_has(t, known[i].name) &&
+		    !(t->generated & 1ULL << i) && used < sizeof(missing) - 80)
 			used += (size_t)snprintf(missing + used, sizeof(missing) - used, "%s%s",
 						 used ? ", " : "", known[i].name);
 	log_info("table %s: fills %u columns%s%s", t->name, t->count, used ? "; not there: " : "",
@@ -112,9 +136,9 @@ static void table_tell(const struct table *t)
 			    t->name);
 }
 
-int table_read(struct db *db, const char *name, struct table *out)
+int table_read(struct db *db, const char *name, bool is_sip, struct table *out)
 {
-	struct table t = { .is_missing = true, .generation = out->generation + 1 };
+	struct table t = { .is_missing = true };
 	char sql[512];
 	int64_t rows;
 
@@ -136,8 +160,8 @@ int table_read(struct db *db, const char *name, struct table *out)
 	rows = db_query(db, column_see, &t, sql);
 	if (rows < 0)
 		return (int)rows;
-	if (!t.is_missing && (out->generation == 0 || t.count != out->count))
-		table_tell(&t);
+	if (!t.is_missing && t.count != out->count)
+		table_tell(&t, is_sip);
 	*out = t;
 	return HT_OK;
 }

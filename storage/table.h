@@ -41,16 +41,17 @@ struct table {
 	uint64_t generated; /* bit per column that we know and that the server computes itself */
 	bool is_transactional;
 	bool is_missing;
-	unsigned generation; /* goes up each time it is read */
 };
 
 /**
  * Read what the connection's database has under @p name. Columns that we do not know are left to
  * their defaults, those that we could fill and that are not there are named once in the log; a
  * table that is not there is is_missing and HT_OK.
+ * @param is_sip  Are all columns expected, or those of reports?
+ * @param out  What was known of it: it is told again if it has another number of columns.
  * @return HT_OK or an error of db_query().
  */
-HT_MUST_CHECK int table_read(struct db *db, const char *name, struct table *out);
+HT_MUST_CHECK int table_read(struct db *db, const char *name, bool is_sip, struct table *out);
 
 /* What happened to a text on its way into a column. */
 enum fit { FIT_AS_IS = 0, FIT_CLIPPED = 1, FIT_REPAIRED = 2 };

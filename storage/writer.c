@@ -13,18 +13,20 @@
 #include "conf/clock.h"
 #include "conf/log.h"
 #include "storage/admin.h"
+#include "storage/batch.h"
 #include "storage/block.h"
 #include "storage/ledger.h"
 #include "storage/spool.h"
-#include "storage/table.h"
 
-#define WAIT_FIRST_MS	 50
-#define WAIT_MOST_MS	 5000
-#define OLD_ONE_IN	 4 /* at least one transaction in four is for an old stream */
-#define GROUP_MAX_BLOCKS 4096
-#define GROUP_MAX_BYTES	 (2 * BLOCK_MAX_BYTES)
-#define SCRATCH_PER_ROW	 10
-#define TICK_US		 5000000 /* how often an idle connection is proven to be one */
+#define WAIT_FIRST_MS	50
+#define WAIT_MOST_MS	5000
+#define OLD_ONE_IN	4 /* at least one transaction in four is for an old stream */
+#define BATCH_MAX_BYTES (2 * BLOCK_MAX_BYTES)
+#define BLAME_TRIES	5	 /* an error that nobody knows is the row's after so many ... */
+#define BLAME_US	30000000 /* ... and so long */
+#define TAKEN_TRIES	3	 /* as is a taken id after so many new ones */
+#define SKIP_IDS	1000	 /* at a time, where somebody else takes them too */
+#define TICK_US		5000000	 /* how often an idle connection is proven to be one */
 
 /* A stream as its writer knows it. */
 struct source {
@@ -39,17 +41,10 @@ struct source {
 					 (monotonic); 0: none */
 };
 
-/* Blocks that go into one transaction. */
-struct group {
-	size_t bytes;
-	uint32_t rows;
-	uint64_t last_seq;
-	uint32_t last_day;
-	uint32_t blocks;
-	struct {
-		const void *at;
-		uint32_t first_row;
-	} block[GROUP_MAX_BLOCKS];
+/* A transaction whose COMMIT was not confirmed: what it would have done. */
+struct doubt {
+	uint64_t stream, seq;
+	struct batch_result result;
 };
 
 struct writer {
@@ -60,20 +55,20 @@ struct writer {
 
 	pthread_mutex_t db_lock; /* of the pointer, for writer_stop() */
 	struct db *db;
-	struct db_insert *insert;
-	struct table table;
 	struct lease lease;
 
 	struct source *sources;
 	size_t source_count;
 	unsigned turn; /* counts transactions, for OLD_ONE_IN */
 
-	void *buf; /* GROUP_MAX_BYTES: the group's blocks */
-	struct group group;
-	unsigned cursor_block; /* of the row that was asked for last */
-	uint8_t *scratch;      /* repaired texts of one row */
-	size_t scratch_room;
-	uint64_t clipped[ROW_TEXT_COUNT], repaired[ROW_TEXT_COUNT]; /* of this transaction */
+	void *buf; /* BATCH_MAX_BYTES: the batch's blocks */
+	struct batch *batch;
+	struct doubt doubt;
+
+	/* tries of the same blocks */
+	uint64_t tried_stream, tried_seq;
+	unsigned failures, taken_ids;
+	uint64_t failing_since_us; /* monotonic */
 
 	unsigned wait_ms;   /* before the next try; 0: nothing is wrong */
 	bool is_told;	    /* the trouble was logged */
@@ -85,168 +80,27 @@ const struct writer_counters *writer_counters(const struct writer *w)
 	return &w->counters;
 }
 
-/* ---- rows of the group, as the insert asks for them ---- */
+/* ---- the batch ---- */
 
-static const struct row_head *group_row(struct writer *w, size_t row,
-					const struct block_head **head)
-{
-	const struct group *g = &w->group;
-	unsigned b = w->cursor_block;
-
-	if (b >= g->blocks || row < g->block[b].first_row)
-		b = 0;
-	while (b + 1 < g->blocks && row >= g->block[b + 1].first_row)
-		b++;
-	w->cursor_block = b;
-	*head = block_head_of(g->block[b].at);
-	return block_row(g->block[b].at, (uint32_t)row - g->block[b].first_row);
-}
-
-static void value_fit(struct writer *w, const struct column *c, struct view text, uint8_t **scratch,
-		      struct db_value *out, bool *repaired)
-{
-	struct view fitted = text;
-	unsigned fit = text.len ? text_fit(c, text, *scratch, &fitted) : FIT_AS_IS;
-
-	if (fitted.at == *scratch)
-		*scratch += fitted.len;
-	if (fit & FIT_CLIPPED)
-		w->clipped[c->value]++;
-	if (fit & FIT_REPAIRED)
-		w->repaired[c->value]++;
-	if (c->value == ROW_msg)
-		*repaired = fit & FIT_REPAIRED;
-	out->at = fitted.at;
-	out->len = fitted.len;
-}
-
-/* A db_row_fn: the values of one row in the order of the table's columns. */
-static void row_values(void *ctx, size_t row, struct db_value *values)
-{
-	struct writer *w = ctx;
-	const struct block_head *h;
-	const struct row_head *r = group_row(w, row, &h);
-	struct view msg = row_text(h, r, ROW_msg);
-	uint8_t *scratch = w->scratch;
-	struct db_value *raw = NULL;
-	bool msg_repaired = false;
-
-	for (unsigned i = 0; i < w->table.count; i++) {
-		const struct column *c = &w->table.column[i];
-
-		switch (c->source) {
-		case COLUMN_ID:
-			values[i].number = (int64_t)lease_draw(&w->lease);
-			break;
-		case COLUMN_DATE:
-			values[i].number = row_number(h, r, ROW_micro_ts, 0) / 1000000;
-			break;
-		case COLUMN_NUMBER:
-			values[i].number =
-				row_number(h, r, c->value, c->value == ROW_expires ? -1 : 0);
-			break;
-		case COLUMN_TEXT:
-			value_fit(w, c, row_text(h, r, c->value), &scratch, &values[i],
-				  &msg_repaired);
-			break;
-		case COLUMN_MSG_RAW:
-			raw = &values[i];
-			break;
-		}
-	}
-	if (raw) {
-		raw->at = msg.at;
-		raw->len = msg_repaired ? msg.len : 0;
-	}
-}
-
-/* ---- the group ---- */
-
-/*
- * Room for the repaired texts of a row. An octet of the message is in msg, in its header's column
- * (authorization repeats one), in up to two parts of it, and in as many as four more where a leg or
- * custom field names the same header: less than SCRATCH_PER_ROW.
- */
-static int scratch_ensure(struct writer *w, size_t row_bytes)
-{
-	size_t room = SCRATCH_PER_ROW * row_bytes;
-	uint8_t *grown;
-
-	if (room <= w->scratch_room)
-		return HT_OK;
-	grown = realloc(w->scratch, room);
-	if (!grown)
-		return -ENOMEM;
-	w->scratch = grown;
-	w->scratch_room = room;
-	return HT_OK;
-}
-
-static int group_add(struct writer *w, const void *at)
-{
-	struct group *g = &w->group;
-	const struct block_head *h = block_head_of(at);
-	const struct row_head *r;
-	int err;
-
-	g->block[g->blocks].at = at;
-	g->block[g->blocks].first_row = g->rows;
-	g->blocks++;
-	g->rows += h->rows;
-	g->bytes += h->bytes;
-	g->last_seq = h->seq;
-	for (uint32_t i = 0; i < h->rows; i++) {
-		r = block_row(at, i);
-		if (r->day > g->last_day)
-			g->last_day = r->day;
-		err = scratch_ensure(w, r->bytes);
-		if (err < 0)
-			return err;
-	}
-	return HT_OK;
-}
-
-/* Blocks at the source's position into w->group; rows == 0 and blocks == 0 if there are none. */
-static int group_read(struct writer *w, struct source *src)
+/* Blocks at the source's position into w->batch; none if nothing is there. */
+static int batch_read(struct writer *w, struct source *src)
 {
 	uint64_t lost = 0;
 	size_t len, used = 0;
 	int err;
 
-	w->group.blocks = w->group.rows = w->group.last_day = 0;
-	w->group.bytes = 0;
-	w->cursor_block = 0;
-	err = stream_read(w->options.spool, src->stream, &src->pos, w->buf, GROUP_MAX_BYTES,
+	batch_clear(w->batch);
+	err = stream_read(w->options.spool, src->stream, &src->pos, w->buf, BATCH_MAX_BYTES,
 			  2 * w->options.batch_rows, &len, &lost);
 	if (lost)
 		counter_add(&w->counters.lost_damage, lost);
-	while (err == HT_OK && used < len && w->group.blocks < GROUP_MAX_BLOCKS) {
-		err = group_add(w, (uint8_t *)w->buf + used);
-		used += block_head_of((uint8_t *)w->buf + used)->bytes;
+	while (err == HT_OK && used < len) {
+		const struct block_head *h = block_head_of((uint8_t *)w->buf + used);
+
+		err = batch_add(w->batch, h);
+		used += h->bytes;
 	}
-	return err;
-}
-
-/* The rows, in as many statements as the server's packet size asks for (text may be written twice,
- * as msg_raw, or escaped). */
-static int group_insert(struct writer *w)
-{
-	uint64_t most = db_max_packet(w->db) / 4;
-	const struct block_head *h;
-	size_t first = 0;
-	int err = HT_OK;
-
-	while (first < w->group.rows && err == HT_OK) {
-		uint64_t bytes = 0;
-		size_t end = first;
-
-		while (end < w->group.rows &&
-		       (end == first || bytes + group_row(w, end, &h)->bytes <= most))
-			bytes += group_row(w, end++, &h)->bytes;
-		err = db_insert_run(w->insert, first, end - first, row_values, w);
-		first = end;
-	}
-	return err;
+	return err == HT_EFULL ? HT_OK : err; /* what does not fit comes with the next */
 }
 
 /* ---- what was committed ---- */
@@ -255,17 +109,20 @@ static void latency_count(struct writer *w)
 {
 	static const uint64_t bound_ms[] = WRITER_LATENCY_MS;
 	uint64_t now_us = clock_wall_us(), sum_us = 0, in_bucket[WRITER_LATENCY_BUCKETS] = { 0 };
-	const struct block_head *h;
 
-	for (size_t row = 0; row < w->group.rows; row++) {
-		uint64_t arrival_us = group_row(w, row, &h)->arrival_us;
-		uint64_t age_us = now_us > arrival_us ? now_us - arrival_us : 0;
-		unsigned b = 0;
+	for (uint32_t b = 0; b < batch_blocks(w->batch); b++) {
+		const struct block_head *h = batch_block(w->batch, b);
 
-		while (b < WRITER_LATENCY_BUCKETS - 1 && age_us > bound_ms[b] * 1000)
-			b++;
-		in_bucket[b]++;
-		sum_us += age_us;
+		for (uint32_t row = 0; row < h->rows; row++) {
+			uint64_t arrival_us = block_row(h, row)->arrival_us;
+			uint64_t age_us = now_us > arrival_us ? now_us - arrival_us : 0;
+			unsigned k = 0;
+
+			while (k < WRITER_LATENCY_BUCKETS - 1 && age_us > bound_ms[k] * 1000)
+				k++;
+			in_bucket[k]++;
+			sum_us += age_us;
+		}
 	}
 	for (unsigned b = 0; b < WRITER_LATENCY_BUCKETS; b++)
 		if (in_bucket[b])
@@ -298,24 +155,45 @@ static void recovery_end(struct source *src)
 	src->recovered = 0;
 }
 
-static void group_committed(struct writer *w, struct source *src)
+static void result_count(struct writer *w, const struct batch_result *r)
 {
-	const struct block_head *last = block_head_of(w->group.block[w->group.blocks - 1].at);
+	for (unsigned t = 0; t < ROW_TEXT_COUNT; t++) {
+		if (r->clipped[t])
+			counter_add(&w->counters.clipped[t], r->clipped[t]);
+		if (r->repaired[t])
+			counter_add(&w->counters.repaired[t], r->repaired[t]);
+	}
+	for (unsigned i = 0; i < REJECT_REASON_COUNT; i++)
+		if (r->rejected[i])
+			counter_add(&w->counters.rejected[i], r->rejected[i]);
+	for (unsigned p = 0; p < PLACE_COUNT; p++)
+		if (r->stored[p])
+			counter_add(&w->counters.stored[p], r->stored[p]);
+	counter_add(&w->counters.transactions, 1);
+}
+
+static void batch_is_committed(struct writer *w, struct source *src)
+{
+	const struct block_head *last = batch_block(w->batch, batch_blocks(w->batch) - 1);
 
 	latency_count(w);
-	for (unsigned t = 0; t < ROW_TEXT_COUNT; t++) {
-		if (w->clipped[t])
-			counter_add(&w->counters.clipped[t], w->clipped[t]);
-		if (w->repaired[t])
-			counter_add(&w->counters.repaired[t], w->repaired[t]);
-	}
-	counter_add(&w->counters.transactions, 1);
-	counter_add(&w->counters.stored, w->group.rows);
-	for (unsigned b = 0; b < w->group.blocks; b++)
-		stream_advance(&src->pos, block_head_of(w->group.block[b].at));
-	source_move(src, w->group.last_seq, last->rows_before + last->rows);
+	batch_committed(w->batch);
+	result_count(w, batch_result(w->batch));
+	for (uint32_t b = 0; b < batch_blocks(w->batch); b++)
+		stream_advance(&src->pos, batch_block(w->batch, b));
+	source_move(src, last->seq, last->rows_before + last->rows);
 	if (src->recovered && !stream_has_more(src->stream, &src->pos))
 		recovery_end(src);
+}
+
+/* The ledger is ahead of us by @p rows: the transaction whose COMMIT was not confirmed went
+ * through. */
+static void doubt_settle(struct writer *w, const struct source *src, uint64_t seq, uint64_t rows)
+{
+	if (w->doubt.stream == src->stream->id && w->doubt.seq == seq)
+		result_count(w, &w->doubt.result);
+	else
+		counter_add(&w->counters.stored[PLACE_SIP], rows);
 }
 
 /*
@@ -333,7 +211,7 @@ static void ledger_follow(struct writer *w, struct source *src, uint64_t seq)
 		if (src->stream->rows > rows)
 			recovery_begin(src, src->stream->rows - rows);
 	} else if (rows > src->ledger_rows) {
-		counter_add(&w->counters.stored, rows - src->ledger_rows);
+		doubt_settle(w, src, seq, rows - src->ledger_rows);
 	} else if (rows < src->ledger_rows) {
 		counter_add(&w->counters.rewound, src->ledger_rows - rows);
 		log_warning("database: it went back: %" PRIu64
@@ -371,22 +249,41 @@ static int source_claim(struct writer *w, struct source *src)
 
 /* ---- one transaction ---- */
 
+static void failures_begin(struct writer *w, const struct source *src)
+{
+	if (w->tried_stream == src->stream->id && w->tried_seq == src->pos.seq)
+		return;
+	w->tried_stream = src->stream->id;
+	w->tried_seq = src->pos.seq;
+	w->failures = w->taken_ids = 0;
+}
+
+/* An error that nobody knows does not stop a stream for ever. */
+static bool rows_are_to_blame(const struct writer *w)
+{
+	return w->taken_ids > TAKEN_TRIES ||
+	       (w->failures >= BLAME_TRIES && clock_mono_us() - w->failing_since_us >= BLAME_US);
+}
+
 static int transaction(struct writer *w, struct source *src)
 {
-	int err = lease_fill(&w->lease, w->db, w->options.node_id, w->group.rows, clock_mono_us());
+	uint64_t last_seq = batch_block(w->batch, batch_blocks(w->batch) - 1)->seq;
+	int err = lease_fill(&w->lease, w->db, w->options.node_id, batch_ids(w->batch),
+			     clock_mono_us());
 
 	if (err < 0)
 		return err;
-	memset(w->clipped, 0, sizeof(w->clipped));
-	memset(w->repaired, 0, sizeof(w->repaired));
-	err = group_insert(w);
+	err = batch_insert(w->batch, w->db, &w->lease, rows_are_to_blame(w));
 	if (err == HT_OK)
 		err = ledger_advance(w->db, src->stream->node_id, src->stream->id, w->options.owner,
-				     src->ledger_seq, w->group.last_seq);
+				     src->ledger_seq, last_seq);
 	if (err < 0) {
 		lease_drop(&w->lease); /* some were drawn for rows that are rolled back */
 		return err;
 	}
+	w->doubt.stream = src->stream->id;
+	w->doubt.seq = last_seq;
+	w->doubt.result = *batch_result(w->batch);
 	err = db_commit(w->db);
 	if (err < 0)
 		src->in_doubt = true;
@@ -397,26 +294,27 @@ static int step(struct writer *w, struct source *src)
 {
 	int err = src->in_doubt ? source_claim(w, src) : HT_OK;
 
+	batch_clear(w->batch);
 	if (err == HT_OK)
-		err = group_read(w, src);
-	if (err < 0 || w->group.blocks == 0)
+		err = batch_read(w, src);
+	if (err < 0 || batch_rows(w->batch) == 0)
 		return err;
+	failures_begin(w, src);
 	err = transaction(w, src);
 	if (err == HT_OK)
-		group_committed(w, src);
+		batch_is_committed(w, src);
 	if (err == HT_EOWNER)
 		src->in_doubt = true;
 	return err;
 }
 
-/* ---- connection and columns ---- */
+/* ---- connection ---- */
 
 static void disconnect(struct writer *w)
 {
 	struct db *db = w->db;
 
-	db_insert_free(w->insert);
-	w->insert = NULL;
+	batch_disconnect(w->batch);
 	lease_drop(&w->lease);
 	pthread_mutex_lock(&w->db_lock);
 	w->db = NULL;
@@ -426,43 +324,20 @@ static void disconnect(struct writer *w)
 		w->sources[i].in_doubt = true;
 }
 
-/* What the live table has, and the statement for it. */
-static int columns_prepare(struct writer *w)
-{
-	struct db_column columns[TABLE_MAX_COLUMNS];
-	int err = admin_ask_table(w->options.admin, &w->table);
-
-	if (err < 0)
-		return err;
-	db_insert_free(w->insert);
-	w->insert = NULL;
-	for (unsigned i = 0; i < w->table.count; i++) {
-		static const enum db_kind kind[] = { [COLUMN_NUMBER] = DB_INTEGER,
-						     [COLUMN_TEXT] = DB_TEXT,
-						     [COLUMN_ID] = DB_INTEGER,
-						     [COLUMN_DATE] = DB_DATETIME,
-						     [COLUMN_MSG_RAW] = DB_BINARY };
-
-		memcpy(columns[i].name, w->table.column[i].name, sizeof(columns[i].name));
-		columns[i].kind = kind[w->table.column[i].source];
-	}
-	return db_insert_prepare(&w->insert, w->db, w->table.name, columns, w->table.count);
-}
-
 static int connect_if_not(struct writer *w)
 {
 	struct db *db;
 	int err;
 
 	if (w->db)
-		return w->insert ? HT_OK : columns_prepare(w);
+		return HT_OK;
 	err = db_open(&db, w->options.db);
 	if (err < 0)
 		return err;
 	pthread_mutex_lock(&w->db_lock);
 	w->db = db;
 	pthread_mutex_unlock(&w->db_lock);
-	return columns_prepare(w);
+	return HT_OK;
 }
 
 /* ---- trouble ---- */
@@ -478,15 +353,24 @@ static void back_off(struct writer *w)
 /* One line when it begins; the end is told by all_is_well(). */
 static void tell_trouble(struct writer *w, int err)
 {
+	const char *words;
+	unsigned code = batch_error(w->batch, &words);
+	char table[LAYOUT_NAME];
+	uint32_t day;
+
 	atomic_store_explicit(&w->counters.is_up, false, memory_order_relaxed);
 	if (w->is_told || err == HT_ESTOP)
 		return;
 	w->is_told = true;
-	if (db_last_errno(w->db))
-		log_error("database: %s (%u: %s); rows wait in the spool", ht_strerror(err),
-			  db_last_errno(w->db), db_last_error(w->db));
-	else
-		log_error("database: %s; rows wait in the spool", ht_strerror(err));
+	(void)batch_trouble(w->batch, table, &day);
+	if (!*words) {
+		code = db_last_errno(w->db);
+		words = db_last_error(w->db);
+	}
+	log_error("database: %s%s%s%s%s%s; rows wait in the spool", table[0] ? "table " : "", table,
+		  table[0] ? ": " : "", ht_strerror(err), *words ? ": " : "", words);
+	if (code)
+		log_debug("database: errno %u", code);
 }
 
 static void all_is_well(struct writer *w)
@@ -496,6 +380,29 @@ static void all_is_well(struct writer *w)
 		log_info("database: stores again");
 	w->is_told = false;
 	atomic_store_explicit(&w->counters.is_up, true, memory_order_relaxed);
+}
+
+/* What the failed transaction needs before the next try; HT_OK: at once. */
+static int mend(struct writer *w, int err)
+{
+	struct place place;
+	char table[LAYOUT_NAME];
+	uint32_t last_day;
+
+	db_rollback(w->db);
+	if (err == HT_EDUPLICATE) {
+		w->taken_ids++;
+		return lease_skip(&w->lease, w->db, w->options.node_id, SKIP_IDS * w->taken_ids);
+	}
+	if (err != HT_EMISSING && err != HT_ECOLUMNS)
+		return err;
+	place = batch_trouble(w->batch, table, &last_day);
+	if (place.what == PLACE_COUNT)
+		return err;
+	batch_forget_table(w->batch, place); /* looked at again, and made if it is ours */
+	if (err == HT_EMISSING)
+		err = admin_ask_days(w->options.admin, place, last_day);
+	return err;
 }
 
 /* The transaction failed, or the connection could not be made. Nothing is given up; the question is
@@ -508,19 +415,12 @@ static void handle(struct writer *w, int err)
 		back_off(w);
 		return;
 	}
-	if (err != HT_EMISSING && err != HT_ERETRY && err != HT_EOWNER)
+	if (err == HT_EDB && w->failures++ == 0)
+		w->failing_since_us = clock_mono_us();
+	if (err != HT_EMISSING && err != HT_ECOLUMNS && err != HT_ERETRY && err != HT_EOWNER &&
+	    err != HT_EDUPLICATE)
 		tell_trouble(w, err);
-	if (err == HT_EMISSING &&
-	    db_last_errno(w->db) == 1146) /* ht-admin makes a table of ours when it looks for it */
-		err = HT_ECOLUMNS;
-	db_rollback(w->db);
-	if (err == HT_EMISSING)
-		err = admin_ask_days(w->options.admin, w->group.last_day);
-	if (err == HT_ECOLUMNS ||
-	    err == HT_EMISSING) { /* look at the table again before the next try */
-		db_insert_free(w->insert);
-		w->insert = NULL;
-	}
+	err = mend(w, err);
 	if (err < 0 && err != HT_EOWNER)
 		back_off(w);
 	if (w->wait_ms > 1000)
@@ -706,6 +606,9 @@ static int sources_make(struct writer *w)
 
 int writer_new(struct writer **out, const struct writer_options *options)
 {
+	struct batch_options batch = { .admin = options->admin,
+				       .layout = options->layout,
+				       .rejects = options->rejects };
 	struct writer *w = calloc(1, sizeof(*w));
 	int err;
 
@@ -714,8 +617,10 @@ int writer_new(struct writer **out, const struct writer_options *options)
 	w->options = *options;
 	pthread_mutex_init(&w->db_lock, NULL);
 	w->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	w->buf = aligned_alloc(64, (GROUP_MAX_BYTES + 63) & ~63UL);
+	w->buf = aligned_alloc(64, (BATCH_MAX_BYTES + 63) & ~63UL);
 	err = w->wake_fd < 0 ? -errno : w->buf ? sources_make(w) : -ENOMEM;
+	if (err == HT_OK)
+		err = batch_new(&w->batch, &batch);
 	if (err < 0) {
 		writer_free(w);
 		return err;
@@ -733,6 +638,6 @@ void writer_free(struct writer *w)
 	pthread_mutex_destroy(&w->db_lock);
 	free(w->sources);
 	free(w->buf);
-	free(w->scratch);
+	batch_free(w->batch);
 	free(w);
 }

@@ -18,6 +18,8 @@
 #include "conf/err.h"
 #include "storage/columns.h"
 #include "storage/db.h"
+#include "storage/layout.h"
+#include "storage/reject.h"
 
 struct admin;
 struct spool;
@@ -32,8 +34,8 @@ struct writer;
 
 struct writer_counters {
 	/* outcomes, read before what they are outcomes of */
-	counter stored;
-	counter rejected;
+	counter stored[PLACE_COUNT];
+	counter rejected[REJECT_REASON_COUNT];
 	counter lost_damage; /* rows of damaged blocks */
 	counter recovered;   /* rows of earlier starts found behind the ledger */
 	counter rewound;     /* rows counted stored that the ledger does not know any more */
@@ -50,6 +52,8 @@ struct writer_options {
 	unsigned index; /* of this writer; streams name it */
 	struct spool *spool;
 	struct admin *admin;
+	const struct layout *layout;
+	struct reject_file *rejects;
 	const struct db_options *db;
 	uint64_t owner;	  /* of this process start */
 	uint32_t node_id; /* whose leases row ids are drawn from */

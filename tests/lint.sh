@@ -25,7 +25,7 @@ only mysql.h storage/db.c
 only yaml.h conf/tree.c
 only urcu conf/rcu.h
 only zlib.h hep/inflate.c
-only jansson.h web-sql/api.c
+only jansson.h web-sql/api.c web-sql/control.c
 only cap-ng.h capture/server.c
 only event2/http.h web-sql/http.c
 

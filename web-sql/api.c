@@ -8,8 +8,13 @@
 #include <unistd.h>
 
 #include "conf/clock.h"
+#include "conf/rcu.h"
 #include "conf/version.h"
+#include "storage/agents.h"
+#include "web-sql/control.h"
 #include "web-sql/stats.h"
+
+#define AGENT_SERIES 1000 /* of agents that have one of their own */
 
 static void family(struct evbuffer *out, const char *name, const char *type, const char *help)
 {
@@ -29,6 +34,12 @@ static void single(struct evbuffer *out, const char *name, const char *type, con
 }
 
 /* ---- metrics, group by group ---- */
+
+static uint64_t connections_open(const struct stats_source *s)
+{
+	return s->connections - s->closed_end - s->closed_error - s->closed_framing -
+	       s->closed_first_message - s->closed_message - s->closed_idle - s->closed_stop;
+}
 
 /* All series of a family have to stand together: one pass per line of the list, a head where the
  * family changes. */
@@ -53,6 +64,10 @@ static void metrics_sources(struct evbuffer *out, const struct stats_sources *fr
 		evbuffer_add_printf(out, "heptap_packets_seen_total{source=\"%s\"} %" PRIu64 "\n",
 				    from->source_name[i],
 				    st->source[i].datagrams + st->source[i].kernel_dropped);
+	family(out, "heptap_connections", "gauge", "TCP connections that are open");
+	for (unsigned i = 0; i < from->source_count; i++)
+		evbuffer_add_printf(out, "heptap_connections{source=\"%s\"} %" PRIu64 "\n",
+				    from->source_name[i], connections_open(&st->source[i]));
 	family(out, "heptap_packets_held", "gauge", "packets taken and not yet done with");
 	for (unsigned i = 0; i < from->source_count; i++)
 		evbuffer_add_printf(out, "heptap_packets_held{source=\"%s\"} %" PRIu64 "\n",
@@ -82,6 +97,8 @@ static void metrics_messages(struct evbuffer *out, const struct stats *st)
 static void metrics_rows(struct evbuffer *out, const struct stats_sources *from,
 			 const struct stats *st)
 {
+	char label[LAYOUT_NAME];
+
 	single(out, "heptap_rows_made_total", "counter", "rows made of messages",
 	       st->all.rows_made);
 	single(out, "heptap_rows_recovered_total", "counter",
@@ -89,10 +106,18 @@ static void metrics_rows(struct evbuffer *out, const struct stats_sources *from,
 	single(out, "heptap_rows_rewound_total", "counter",
 	       "rows counted stored that the database had forgotten", st->rewound);
 	family(out, "heptap_stored_total", "counter", "rows committed, by table");
-	evbuffer_add_printf(out, "heptap_stored_total{table=\"%s\"} %" PRIu64 "\n", from->table,
-			    st->stored);
+	for (unsigned p = 0; p < PLACE_COUNT; p++) {
+		if (place_is_daily((struct place){ p, 0 }) != from->layout->is_daily &&
+		    p <= PLACE_REST)
+			continue;
+		layout_label(from->layout, p, label);
+		evbuffer_add_printf(out, "heptap_stored_total{table=\"%s\"} %" PRIu64 "\n", label,
+				    st->stored_in[p]);
+	}
 	family(out, "heptap_rejected_total", "counter", "rows the database refused, by reason");
-	evbuffer_add_printf(out, "heptap_rejected_total{reason=\"row\"} %" PRIu64 "\n", st->rejected);
+	for (unsigned r = 0; r < REJECT_REASON_COUNT; r++)
+		evbuffer_add_printf(out, "heptap_rejected_total{reason=\"%s\"} %" PRIu64 "\n",
+				    reject_reason_name(r), st->rejected_for[r]);
 	family(out, "heptap_lost_total", "counter", "rows lost, by reason");
 	evbuffer_add_printf(out,
 			    "heptap_lost_total{reason=\"damage\"} %" PRIu64
@@ -109,6 +134,74 @@ static void metrics_rows(struct evbuffer *out, const struct stats_sources *from,
 	       "octets cut from unfinished blocks at start", st->torn_bytes);
 	single(out, "heptap_spool_blocks_total", "counter", "blocks appended to the spool",
 	       st->blocks_appended);
+}
+
+static void metrics_types(struct evbuffer *out, const struct stats *st)
+{
+	family(out, "heptap_hep_types_total", "counter", "HEP records, by protocol type");
+	for (unsigned t = 0; t < 256; t++)
+		if (st->types[t])
+			evbuffer_add_printf(out,
+					    "heptap_hep_types_total{type=\"%u\"} %" PRIu64 "\n", t,
+					    st->types[t]);
+}
+
+struct agent_lines {
+	struct evbuffer *out;
+	const struct stats_sources *from;
+	uint64_t now_us, oldest_us;
+	unsigned count;
+};
+
+/* The first thousand by name, the rest as the one that was silent for the longest time. */
+static void agent_line(void *ctx, const struct agent_view *v)
+{
+	struct agent_lines *l = ctx;
+	uint64_t age_us = l->now_us > v->last_us ? l->now_us - v->last_us : 0;
+	char address[INET6_ADDRSTRLEN];
+
+	if (v->is_rest || l->count == AGENT_SERIES) {
+		if (age_us > l->oldest_us)
+			l->oldest_us = age_us;
+		return;
+	}
+	l->count++;
+	control_address(v->key.ip, address);
+	if (v->key.has_capture_id)
+		evbuffer_add_printf(l->out,
+				    "heptap_agent_last_seen_seconds{agent=\"%s/%" PRIu32
+				    "\",source=\"%s\"} %" PRIu64 ".%03" PRIu64 "\n",
+				    address, v->key.capture_id, l->from->source_name[v->key.source],
+				    age_us / 1000000, age_us / 1000 % 1000);
+	else
+		evbuffer_add_printf(
+			l->out,
+			"heptap_agent_last_seen_seconds{agent=\"%s\",source=\"%s\"} %" PRIu64
+			".%03" PRIu64 "\n",
+			address, l->from->source_name[v->key.source], age_us / 1000000,
+			age_us / 1000 % 1000);
+}
+
+static void metrics_agents(struct evbuffer *out, const struct stats_sources *from)
+{
+	struct agent_lines l = { .out = out, .from = from, .now_us = clock_wall_us() };
+
+	family(out, "heptap_agent_last_seen_seconds", "gauge",
+	       "time since an agent was last heard, by address and capture id");
+	rcu_read_begin();
+	agents_list(from->agents, agent_line, &l);
+	rcu_read_end();
+	if (l.oldest_us)
+		evbuffer_add_printf(out,
+				    "heptap_agent_last_seen_seconds{agent=\"other\"} %" PRIu64 "\n",
+				    l.oldest_us / 1000000);
+	family(out, "heptap_table_entries", "gauge", "entries of a table in memory");
+	evbuffer_add_printf(out, "heptap_table_entries{table=\"agents\"} %" PRIu64 "\n",
+			    agents_count(from->agents));
+	family(out, "heptap_table_evicted_total", "counter",
+	       "entries removed for others or not taken for want of a place");
+	evbuffer_add_printf(out, "heptap_table_evicted_total{table=\"agents\"} %" PRIu64 "\n",
+			    agents_evicted(from->agents));
 }
 
 static void metrics_texts(struct evbuffer *out, const struct stats *st)
@@ -195,15 +288,18 @@ static void metrics_process(struct evbuffer *out, const struct stats_sources *fr
 	evbuffer_add_printf(out, "heptap_build_info{version=\"%s\"} 1\n", HEPTAP_VERSION);
 }
 
-static int answer_metrics(void *ctx, struct evbuffer *out, const char **type)
+static int answer_metrics(void *ctx, const char *rest, struct evbuffer *out, const char **type)
 {
 	const struct stats_sources *from = ctx;
 	struct stats st;
 
+	(void)rest;
 	*type = "text/plain; version=0.0.4; charset=utf-8";
 	stats_take(from, &st);
 	metrics_sources(out, from, &st);
 	metrics_messages(out, &st);
+	metrics_types(out, &st);
+	metrics_agents(out, from);
 	metrics_rows(out, from, &st);
 	metrics_texts(out, &st);
 	metrics_database(out, &st);
@@ -213,20 +309,22 @@ static int answer_metrics(void *ctx, struct evbuffer *out, const char **type)
 
 /* ---- health ---- */
 
-static int answer_healthz(void *ctx, struct evbuffer *out, const char **type)
+static int answer_healthz(void *ctx, const char *rest, struct evbuffer *out, const char **type)
 {
+	(void)rest;
 	(void)ctx;
 	(void)type;
 	evbuffer_add_printf(out, "ok\n");
 	return 200;
 }
 
-static int answer_readyz(void *ctx, struct evbuffer *out, const char **type)
+static int answer_readyz(void *ctx, const char *rest, struct evbuffer *out, const char **type)
 {
 	const struct stats_sources *from = ctx;
 	struct stats st;
 	bool is_receiving = atomic_load(from->is_receiving), is_keeping;
 
+	(void)rest;
 	(void)type;
 	stats_take(from, &st);
 	is_keeping = st.is_db_up || st.is_spool_ok;
@@ -243,7 +341,7 @@ static json_t *status_messages(const struct stats_source *s)
 	uint64_t not_sip = s->not_sip_empty + s->not_sip_type + s->not_sip_content;
 	uint64_t malformed = s->malformed_short + s->malformed_version + s->malformed_length +
 			     s->malformed_chunk + s->malformed_address + s->malformed_inflate +
-			     s->malformed_oversize;
+			     s->malformed_partial + s->malformed_oversize;
 	uint64_t shed = 0;
 
 	for (unsigned r = 0; r < SHED_REASONS; r++)
@@ -251,8 +349,8 @@ static json_t *status_messages(const struct stats_source *s)
 			shed += s->shed[r][k];
 	return json_pack("{sIsIsIsIsIsI}", "received", (json_int_t)s->received, "not_sip",
 			 (json_int_t)not_sip, "malformed", (json_int_t)malformed, "denied",
-			 (json_int_t)(s->denied_allow + s->denied_key), "shed", (json_int_t)shed,
-			 "accepted", (json_int_t)s->accepted);
+			 (json_int_t)(s->denied_allow + s->denied_key + s->denied_off), "shed",
+			 (json_int_t)shed, "accepted", (json_int_t)s->accepted);
 }
 
 static json_t *status_packets(const struct stats_source *s)
@@ -271,13 +369,14 @@ static json_t *status_rows(const struct stats *st)
 			 (json_int_t)(st->lost_damage + st->lost_shutdown));
 }
 
-static int answer_status(void *ctx, struct evbuffer *out, const char **type)
+static int answer_status(void *ctx, const char *rest, struct evbuffer *out, const char **type)
 {
 	const struct stats_sources *from = ctx;
 	json_t *sources = json_array(), *root;
 	struct stats st;
 	char *text;
 
+	(void)rest;
 	*type = "application/json";
 	stats_take(from, &st);
 	for (unsigned i = 0; i < from->source_count; i++)
@@ -301,9 +400,12 @@ static int answer_status(void *ctx, struct evbuffer *out, const char **type)
 }
 
 const struct http_path api_paths[] = {
-	{ "/metrics", answer_metrics, false },
-	{ "/healthz", answer_healthz, true },
-	{ "/readyz", answer_readyz, true },
-	{ "/api/status", answer_status, false },
-	{ NULL, NULL, false },
+	{ .path = "/metrics", .answer = answer_metrics },
+	{ .path = "/healthz", .answer = answer_healthz, .is_open = true },
+	{ .path = "/readyz", .answer = answer_readyz, .is_open = true },
+	{ .path = "/api/status", .answer = answer_status },
+	{ .path = "/api/agents", .answer = control_agents },
+	{ .path = "/api/capture/", .answer = control_capture, .is_put = true },
+	{ .path = "/api/reload", .answer = control_reload, .is_put = true },
+	{ .path = NULL },
 };

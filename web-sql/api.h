@@ -1,6 +1,6 @@
 /**
  * @file
- * What is answered over HTTP: /metrics, /healthz, /readyz, /api/status.
+ * What is answered over HTTP: /metrics, /healthz, /readyz, /api/status; control.h has the rest.
  * Threads: main.
  */
 #pragma once

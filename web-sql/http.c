@@ -121,10 +121,24 @@ static const struct http_path *path_find(const struct http *h, struct evhttp_req
 {
 	const char *path = evhttp_uri_get_path(evhttp_request_get_evhttp_uri(request));
 
-	for (const struct http_path *p = h->paths; p->path; p++)
-		if (path && strcmp(p->path, path) == 0)
+	for (const struct http_path *p = h->paths; p->path && path; p++) {
+		size_t len = strlen(p->path);
+
+		if (strcmp(p->path, path) == 0 ||
+		    (p->path[len - 1] == '/' && strncmp(p->path, path, len) == 0 && path[len]))
 			return p;
+	}
 	return NULL;
+}
+
+static bool is_from_here(struct evhttp_request *request)
+{
+	char *address;
+	ev_uint16_t port;
+
+	evhttp_connection_get_peer(evhttp_request_get_connection(request), &address, &port);
+	return address && (strncmp(address, "127.", 4) == 0 || strcmp(address, "::1") == 0 ||
+			   strncmp(address, "::ffff:127.", 11) == 0);
 }
 
 static void send_plain(struct evhttp_request *request, int code, const char *reason,
@@ -141,12 +155,27 @@ static void send_plain(struct evhttp_request *request, int code, const char *rea
 		evbuffer_free(out);
 }
 
+static const char *reason_of(int code)
+{
+	switch (code) {
+	case HTTP_OK:
+		return "OK";
+	case HTTP_NOTFOUND:
+		return "Not Found";
+	case 422:
+		return "Unprocessable Content";
+	default:
+		return "Service Unavailable";
+	}
+}
+
 static void request_answer(struct evhttp_request *request, void *ctx)
 {
 	struct http *h = ctx;
 	const struct http_path *p = path_find(h, request);
 	struct evbuffer *out;
 	const char *type = "text/plain; charset=utf-8";
+	char *rest;
 	int code;
 
 	connection_know(h, evhttp_request_get_connection(request));
@@ -160,14 +189,28 @@ static void request_answer(struct evhttp_request *request, void *ctx)
 		send_plain(request, 401, "Unauthorized", "a bearer token is asked for here\n");
 		return;
 	}
+	if (p->is_put != (evhttp_request_get_command(request) == EVHTTP_REQ_PUT)) {
+		send_plain(request, HTTP_BADMETHOD, "Method Not Allowed",
+			   p->is_put ? "PUT is asked for here\n" : "GET is asked for here\n");
+		return;
+	}
+	if (p->is_put && !h->token && !is_from_here(request)) {
+		send_plain(request, 403, "Forbidden",
+			   "without http.token_file this is for this host alone\n");
+		return;
+	}
 	out = evbuffer_new();
 	if (!out) {
 		send_plain(request, HTTP_INTERNAL, "Internal Server Error", "out of memory\n");
 		return;
 	}
-	code = p->answer(h->ctx, out, &type);
+	rest = evhttp_uridecode(evhttp_uri_get_path(evhttp_request_get_evhttp_uri(request)) +
+					strlen(p->path),
+				0, NULL);
+	code = p->answer(h->ctx, rest ? rest : "", out, &type);
+	free(rest);
 	evhttp_add_header(evhttp_request_get_output_headers(request), "Content-Type", type);
-	evhttp_send_reply(request, code, code == HTTP_OK ? "OK" : "Service Unavailable", out);
+	evhttp_send_reply(request, code, reason_of(code), out);
 	evbuffer_free(out);
 }
 
@@ -187,7 +230,7 @@ int http_open(struct http **out, struct event_base *base, const struct sockaddr 
 		http_close(h);
 		return -ENOMEM;
 	}
-	evhttp_set_allowed_methods(h->server, EVHTTP_REQ_GET | EVHTTP_REQ_HEAD);
+	evhttp_set_allowed_methods(h->server, EVHTTP_REQ_GET | EVHTTP_REQ_HEAD | EVHTTP_REQ_PUT);
 	evhttp_set_max_body_size(h->server, HTTP_MAX_BODY);
 	evhttp_set_max_headers_size(h->server, HTTP_MAX_BODY);
 	evhttp_set_timeout(h->server, HTTP_TIMEOUT_S);

@@ -18,13 +18,19 @@
 struct http;
 
 /* Answer a GET: append the body to @p out. @return the status code; @p type is set to the content
- * type. */
-typedef int http_answer_fn(void *ctx, struct evbuffer *out, const char **type);
+ * type. @p rest: what follows a path that ends in a slash,
+ * percent-decoded. */
+typedef int http_answer_fn(void *ctx, const char *rest, struct evbuffer *out, const char **type);
 
+/*
+ * A path that changes something takes PUT alone, which no page of another site can send, and
+ * without a token only from this host.
+ */
 struct http_path {
-	const char *path;
+	const char *path; /* that ends in a slash: all below it */
 	http_answer_fn *answer;
 	bool is_open; /* answered without the token too */
+	bool is_put;
 };
 
 /** Bind the address; http_serve() starts to answer. @return HT_OK or -errno. */

@@ -1,5 +1,5 @@
--- heptap's own capture table for Homer 3, and the two small tables that make rows arrive exactly once.
--- The table's name and its partitions are filled in by `heptap schema print`.
+-- heptap's own table for SIP messages: one, partitioned by day, for Homer 3; one for each day and kind for Homer 5.
+-- Its name and its partitions are filled in by `heptap schema print`.
 --
 -- Columns and names are those of Homer's sip_capture version 4, so that its pages find what they ask for; expires and
 -- custom_field1..3 come from Homer 5. Differences: InnoDB DYNAMIC instead of COMPRESSED (half the cost of an insert), utf8mb4, a message
@@ -63,24 +63,4 @@ CREATE TABLE IF NOT EXISTS `@TABLE@` (
   KEY `callid_aleg` (`callid_aleg`),
   KEY `date` (`date`),
   KEY `callid` (`callid`)
-) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci
-PARTITION BY RANGE (UNIX_TIMESTAMP(`date`)) (
-@PARTITIONS@
-);
-
--- How far each stream of blocks is stored; changed in the transaction that stores the rows.
-CREATE TABLE IF NOT EXISTS `heptap_ledger` (
-  `node` smallint unsigned NOT NULL,
-  `stream` bigint unsigned NOT NULL,
-  `seq` bigint unsigned NOT NULL,
-  `owner` bigint unsigned NOT NULL,
-  `updated` datetime NOT NULL,
-  PRIMARY KEY (`node`, `stream`)
-) ENGINE=InnoDB;
-
--- Where the next lease of row ids begins, per node.
-CREATE TABLE IF NOT EXISTS `heptap_ids` (
-  `node` smallint unsigned NOT NULL,
-  `next` bigint unsigned NOT NULL,
-  PRIMARY KEY (`node`)
-) ENGINE=InnoDB;
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci@PARTITIONS@;

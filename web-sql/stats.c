@@ -12,8 +12,10 @@ static void writers_take(const struct stats_sources *from, struct stats *out)
 	for (unsigned i = 0; i < from->writer_count; i++) {
 		const struct writer_counters *w = writer_counters(from->writers[i]);
 
-		out->stored += counter_get(&w->stored);
-		out->rejected += counter_get(&w->rejected);
+		for (unsigned p = 0; p < PLACE_COUNT; p++)
+			out->stored_in[p] += counter_get(&w->stored[p]);
+		for (unsigned r = 0; r < REJECT_REASON_COUNT; r++)
+			out->rejected_for[r] += counter_get(&w->rejected[r]);
 		out->lost_damage += counter_get(&w->lost_damage);
 		out->recovered += counter_get(&w->recovered);
 		out->rewound += counter_get(&w->rewound);
@@ -28,6 +30,10 @@ static void writers_take(const struct stats_sources *from, struct stats *out)
 			out->latency[b] += counter_get(&w->latency[b]);
 		out->is_db_up &= atomic_load(&w->is_up);
 	}
+	for (unsigned p = 0; p < PLACE_COUNT; p++)
+		out->stored += out->stored_in[p];
+	for (unsigned r = 0; r < REJECT_REASON_COUNT; r++)
+		out->rejected += out->rejected_for[r];
 }
 
 static void source_take(const struct source_counters *c, struct stats_source *one)
@@ -72,6 +78,9 @@ void stats_take(const struct stats_sources *from, struct stats *out)
 		}
 		source_add(&out->all, &out->source[s]);
 	}
+	for (unsigned w = 0; w < from->worker_count; w++)
+		for (unsigned t = 0; t < 256; t++)
+			out->types[t] += counter_get(&from->types(from->ctx, w)[t]);
 	behind_spool = out->stored + out->rejected + out->lost_damage;
 	out->in_spool = out->rows_appended + out->recovered + out->rewound - behind_spool;
 	out->in_memory = out->all.rows_made - out->rows_appended - out->lost_shutdown;

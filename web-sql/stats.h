@@ -15,11 +15,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "conf/conf.h"
 #include "conf/counters.h"
 #include "storage/writer.h"
 
+struct agents;
 struct spool;
 
 #define STATS_MAX_THREADS 80
@@ -33,7 +35,8 @@ struct stats_sources {
 	const struct spool *spool;
 	struct writer *const *writers;
 	const char *node;
-	const char *table;
+	const struct layout *layout;
+	const counter *(*types)(void *ctx, unsigned worker);
 	uint64_t started_us;  /* wall clock */
 	uint64_t block_bytes; /* reserved for blocks */
 	unsigned thread_count;
@@ -42,6 +45,14 @@ struct stats_sources {
 		clockid_t cpu;
 	} thread[STATS_MAX_THREADS];
 	const _Atomic bool *is_receiving;
+	struct agents *agents;
+	/* what a person can ask for; ctx as above */
+	struct {
+		/* @return false if there is no such source */
+		bool (*capture)(void *ctx, const char *name, bool on);
+		/* @return HT_OK, or an error with what is wrong in @p complaints */
+		int (*reload)(void *ctx, FILE *complaints);
+	} control;
 };
 
 struct stats_source {
@@ -55,7 +66,10 @@ struct stats_source {
 struct stats {
 	struct stats_source source[CONF_MAX_LISTENERS];
 	struct stats_source all;
-	uint64_t stored, rejected, lost_damage, lost_shutdown, recovered, rewound;
+	uint64_t stored, rejected; /* sums of the next two */
+	uint64_t stored_in[PLACE_COUNT], rejected_for[REJECT_REASON_COUNT];
+	uint64_t types[256]; /* records by HEP protocol type */
+	uint64_t lost_damage, lost_shutdown, recovered, rewound;
 	uint64_t rows_appended, blocks_appended, torn_bytes, spool_bytes;
 	uint64_t in_memory, in_spool;
 	uint64_t transactions, retries;

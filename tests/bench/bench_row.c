@@ -16,6 +16,7 @@
 #include "capture/snapshot.h"
 #include "capture/worker.h"
 #include "hep/listener.h"
+#include "storage/agents.h"
 #include "storage/block.h"
 #include "tests/bench/datagrams.h"
 
@@ -163,7 +164,7 @@ static void rows(struct worker *w, const struct datagrams *d)
 	for (size_t i = 0; i < d->count; i += LISTENER_BATCH) {
 		worker_listener_ops.begin(w, 1800000000000000ULL, i);
 		for (size_t k = i; k < d->count && k < i + LISTENER_BATCH; k++)
-			worker_listener_ops.datagram(w, 0, d->at[k], d->len[k], loopback);
+			worker_listener_ops.record(w, 0, d->at[k], d->len[k], loopback);
 		worker_listener_ops.end(w);
 		give_back_all(w);
 	}
@@ -171,7 +172,9 @@ static void rows(struct worker *w, const struct datagrams *d)
 
 int main(int argc, char **argv)
 {
+	static const _Atomic bool is_off[1];
 	struct worker_options o = { .snapshot = &published,
+				    .is_off = is_off,
 				    .blocks = 8,
 				    .batch_rows = 1000,
 				    .batch_us = 20000,
@@ -185,6 +188,8 @@ int main(int argc, char **argv)
 		return 2;
 	o.spool_fd = eventfd(0, EFD_NONBLOCK);
 	rcu_thread_begin();
+	if (agents_new(&o.agents) < 0)
+		return 3;
 	if (conf_read_bytes("bench", "{}", 2, &conf, stderr) < 0 ||
 	    snapshot_new(&published, conf, NULL) < 0 || worker_new(&w, &o) < 0)
 		return 3;

@@ -27,7 +27,9 @@ static inline int make_row(struct block *b, uint64_t n, size_t padding)
 			    (unsigned long long)n, (unsigned long long)n, (unsigned long long)n);
 	struct msg m = { .src = { .family = FAMILY_IPV4, .port = 5060 },
 			 .dst = { .family = FAMILY_IPV4, .port = 5061 } };
-	struct row_extras x = { .proto = 1,
+	struct row_extras x = { .table = ROW_TABLE_SIP_CAPTURE,
+				.type = 1,
+				.proto = 1,
 				.source_ip = view_of("192.0.2.1"),
 				.node = view_of("node1") };
 	struct sip s;

@@ -55,7 +55,9 @@ static struct given given_invite(void)
 	ck_assert_int_eq(sip_names_add(&names, "X-CID"), 0);
 	ck_assert_int_eq(sip_names_add(&names, "X-One"), 1);
 	ck_assert_int_eq(sip_parse(g.m.payload, &names, &g.s), HT_OK);
-	g.x = (struct row_extras){ .proto = 2,
+	g.x = (struct row_extras){ .table = ROW_TABLE_SIP_CAPTURE,
+				   .type = 1,
+				   .proto = 2,
 				   .callid_aleg = g.s.extra[0],
 				   .source_ip = view_of("2001:db8::1"),
 				   .destination_ip = view_of("2001:db8::2"),
@@ -147,7 +149,8 @@ static void expect_row(const struct block_head *h, const struct row_head *r, con
 
 START_TEST(row_reads_back_as_it_was_added)
 {
-	struct given g = given_invite(), empty = { .m = { .ts_us = 1 }, .s = { .expires = -1 } };
+	struct given g = given_invite(),
+		     empty = { .m = { .ts_us = 1 }, .s = { .expires = -1 }, .x = { .table = 1 } };
 	struct block *b = new_block(10);
 	const struct block_head *h;
 
@@ -155,7 +158,7 @@ START_TEST(row_reads_back_as_it_was_added)
 	ck_assert_uint_gt(g.s.originator_ip.len, 0);
 	ck_assert_int_eq(add(b, &g), HT_OK);
 	ck_assert_int_eq(add(b, &empty), HT_OK);
-	g.s.is_reply = true;
+	g.x.type = 2;
 	g.m.arrival_us += 5;
 	ck_assert_int_eq(add(b, &g), HT_OK);
 	ck_assert_int_eq(check_copy(b->bytes, finish(b)), HT_OK);
@@ -169,7 +172,7 @@ START_TEST(row_reads_back_as_it_was_added)
 	ck_assert_uint_eq(h->last_arrival_us, g.m.arrival_us);
 	expect_row(h, block_row(b->bytes, 1), &empty);
 	expect_row(h, block_row(b->bytes, 2), &g);
-	g.s.is_reply = false;
+	g.x.type = 1;
 	g.m.arrival_us -= 5;
 	expect_row(h, block_row(b->bytes, 0), &g);
 	ck_assert_uint_eq(h->first_arrival_us, g.m.arrival_us);
@@ -268,7 +271,8 @@ END_TEST
  * holds it and its directory. */
 START_TEST(largest_block_fits_its_buffer)
 {
-	struct given small = { .m = { .payload = view_of("x") } }, large = { .m = { .ts_us = 1 } };
+	struct given small = { .m = { .payload = view_of("x") }, .x = { .table = 1 } },
+		     large = { .m = { .ts_us = 1 } };
 	struct block *b = new_block(BLOCK_MAX_ROWS);
 	char *text = calloc(1, 16384);
 	uint8_t *payload = calloc(1, MAX_PAYLOAD);
@@ -278,7 +282,8 @@ START_TEST(largest_block_fits_its_buffer)
 	while (b->used + 2 * FIXED_BYTES < BLOCK_FULL_BYTES)
 		ck_assert_int_eq(add(b, &small), HT_OK);
 	large.m.payload = (struct view){ payload, MAX_PAYLOAD };
-	large.x = (struct row_extras){ .callid_aleg = outside,
+	large.x = (struct row_extras){ .table = ROW_TABLE_SIP_CAPTURE,
+				       .callid_aleg = outside,
 				       .source_ip = outside,
 				       .destination_ip = outside,
 				       .correlation_id = outside,

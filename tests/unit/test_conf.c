@@ -178,8 +178,11 @@ static void check_default_listener(const struct conf_listener *l)
 	struct conf *written = read_good(text);
 
 	ck_assert_str_eq(l->name, "agents");
-	ck_assert_uint_eq(l->listen_count, 1);
+	ck_assert_uint_eq(l->listen_count, 2);
 	ck_assert_str_eq(l->listen[0].text, "udp:0.0.0.0:9060");
+	ck_assert(!l->listen[0].is_stream);
+	ck_assert_str_eq(l->listen[1].text, "tcp:0.0.0.0:9060");
+	ck_assert(l->listen[1].is_stream);
 	ck_assert_uint_eq(l->listen[0].addr_len, sizeof(*in));
 	ck_assert_int_eq(in->sin_family, AF_INET);
 	ck_assert_uint_eq(in->sin_addr.s_addr, INADDR_ANY);
@@ -391,7 +394,7 @@ START_TEST(bounds_are_taken_and_nothing_beyond)
 	else if (o->type == CONF_STRING)
 		check_string(o, text_of("expected a string of at most %ju octets", max));
 	else
-		ck_assert_msg(o->type >= CONF_UDP, "%s: nothing tests this type", o->key);
+		ck_assert_msg(o->type >= CONF_LISTEN, "%s: nothing tests this type", o->key);
 }
 END_TEST
 
@@ -425,7 +428,7 @@ START_TEST(list_takes_as_many_as_it_can_and_no_more)
 
 	if (!conf_option_is_list(o))
 		return;
-	if (o->type == CONF_UDP)
+	if (o->type == CONF_LISTEN)
 		head = "udp:[::1]:";
 	else if (o->type == CONF_NET)
 		head = "192.0.2.";
@@ -467,10 +470,18 @@ START_TEST(row_is_complete)
 }
 END_TEST
 
-START_TEST(reload_is_enough_for_six_keys)
+START_TEST(reload_is_enough_for_some_keys)
 {
-	static const char *const reload[] = { "max_clock_skew", "hep[].allow[]",   "hep[].keys[]",
-					      "legs[]",		"custom_fields[]", "log.level" };
+	static const char *const reload[] = { "max_clock_skew",
+					      "hep[].allow[]",
+					      "hep[].keys[]",
+					      "hep[].max_connections",
+					      "hep[].first_message_timeout",
+					      "hep[].message_timeout",
+					      "hep[].idle_timeout",
+					      "legs[]",
+					      "custom_fields[]",
+					      "log.level" };
 	const struct conf_option *o;
 	size_t n = 0;
 
@@ -550,7 +561,7 @@ START_TEST(listeners_take_defaults_one_by_one)
 END_TEST
 
 /* One row per thing that can be wrong: YAML and every byte of the complaints. */
-#define ENDPOINT "expected udp:ADDRESS:PORT (IPv6 in brackets), not "
+#define ENDPOINT "expected udp:ADDRESS:PORT or tcp:ADDRESS:PORT (IPv6 in brackets), not "
 #define NAMES	 ": ADDRESS is IPv4 or [IPv6], names are not resolved\n"
 #define NET	 "expected an address, or a network such as 10.0.0.0/8, not "
 #define HERE                                                                                   \
@@ -563,10 +574,8 @@ static const struct {
 	const char *yaml, *complaints;
 } mistakes[] = {
 	/* Addresses. */
-	{ "hep: [{listen: [tcp:0.0.0.0:9060]}]", "t:1:17: hep[].listen[]: " ENDPOINT
-	  "'tcp:0.0.0.0:9060': this version takes udp\n" },
 	{ "hep: [{listen: [tls:0.0.0.0:9060]}]", "t:1:17: hep[].listen[]: " ENDPOINT
-	  "'tls:0.0.0.0:9060': this version takes udp\n" },
+	  "'tls:0.0.0.0:9060': this version takes udp and tcp\n" },
 	{ "hep: [{listen: [0.0.0.0:9060]}]",
 	  "t:1:17: hep[].listen[]: " ENDPOINT "'0.0.0.0:9060'\n" },
 	{ "hep: [{listen: [udp:9060]}]", "t:1:17: hep[].listen[]: " ENDPOINT "'udp:9060'\n" },
@@ -664,7 +673,8 @@ static const struct {
 	{ "storage.port: 1", "t:1:1: storage.port: unknown key; keys here: " HERE },
 	{ "storage:\n  pwd: x",
 	  "t:2:3: storage.pwd: unknown key; keys here: host, port, socket, user, password, "
-	  "password_file, database, table, compat, batch_rows, batch_ms, writers, spool\n" },
+	  "password_file, database, table, layout, "
+	  "compat, batch_rows, batch_ms, writers, spool\n" },
 	{ "storage:\n  hots: x", "t:2:3: storage.hots: unknown key; did you mean host?\n" },
 	{ "storage:\n  batch-row: x",
 	  "t:2:3: storage.batch-row: unknown key; did you mean batch_rows?\n" },
@@ -674,7 +684,7 @@ static const struct {
 	{ "hep: [{nmae: x}]", "t:1:8: hep[].nmae: unknown key; did you mean name?\n" },
 	{ "hep: [{certificate: x}]",
 	  "t:1:8: hep[].certificate: unknown key; keys here: name, listen, allow, "
-	  "keys\n" },
+	  "keys, max_connections, first_message_timeout, message_timeout, idle_timeout\n" },
 	{ "a_key_that_is_longer_than_any_key_could_ever_be_and_than_what_is_shown_of_it: 1",
 	  "t:1:1: a_key_that_is_longer_than_any_key_could_ever_be_and_than_wha: unknown key; "
 	  "keys here: " HERE },
@@ -706,7 +716,8 @@ static const struct {
 	{ "hep: [{listen: [udp:10.0.0.1:1, udp:10.0.0.1:1]}]",
 	  "t:1:16: hep[].listen[]: 'udp:10.0.0.1:1' is listened on more than once\n" },
 	{ "hep:\n  - {name: a}\n  - {name: b}",
-	  "t:3:5: hep[].listen[]: 'udp:0.0.0.0:9060' is listened on more than once\n" },
+	  "t:3:5: hep[].listen[]: 'udp:0.0.0.0:9060' is listened on more than once\n"
+	  "t:3:5: hep[].listen[]: 'tcp:0.0.0.0:9060' is listened on more than once\n" },
 	{ "storage:\n  password: a\n  password_file: b",
 	  "t:3:18: storage.password_file: expected no more than one of password and password_file\n" },
 	/* YAML that a configuration does not need. */
@@ -952,18 +963,22 @@ START_TEST(print_is_what_the_manual_says)
 	struct conf *conf =
 		read_good("node: x\nmemory: 2048M\nhep: [{name: a, allow: [10.0.0.0/8, '::1']}]\n");
 
-	ck_assert_str_eq(print_of(conf),
-			 "node: 'x'\nnode_id: 1\nuser: 'heptap'\nhep_threads: 0\nmemory: 2G\n"
-			 "max_clock_skew: 300\nhep:\n  - name: 'a'\n"
-			 "    listen: ['udp:0.0.0.0:9060']\n    allow: ['10.0.0.0/8', '::1']\n"
-			 "    keys: []\nlegs: ['X-CID']\ncustom_fields: []\nstorage:\n"
-			 "  host: 'localhost'\n  port: 3306\n  socket: ''\n  user: 'homeruser'\n"
-			 "  password: ''\n  password_file: ''\n  database: 'homer_db'\n"
-			 "  table: 'sip_capture'\n  compat: homer\n  batch_rows: 1000\n"
-			 "  batch_ms: 20\n  writers: 0\n  spool:\n    dir: '/var/spool/heptap'\n"
-			 "    max: 20G\n    durability: spool\nhttp:\n"
-			 "  listen: '127.0.0.1:9080'\n  token_file: ''\nlog:\n  level: info\n"
-			 "  target: stderr\n");
+	ck_assert_str_eq(
+		print_of(conf),
+		"node: 'x'\nnode_id: 1\nuser: 'heptap'\nhep_threads: 0\nmemory: 2G\n"
+		"max_clock_skew: 300\nhep:\n  - name: 'a'\n"
+		"    listen: ['udp:0.0.0.0:9060', 'tcp:0.0.0.0:9060']\n    allow: ['10.0.0.0/8', "
+		"'::1']\n"
+		"    keys: []\n    max_connections: 1024\n    first_message_timeout: 300\n"
+		"    message_timeout: 30\n    idle_timeout: 86400\nlegs: ['X-CID']\ncustom_fields: "
+		"[]\nstorage:\n"
+		"  host: 'localhost'\n  port: 3306\n  socket: ''\n  user: 'homeruser'\n"
+		"  password: ''\n  password_file: ''\n  database: 'homer_db'\n"
+		"  table: 'sip_capture'\n  layout: homer3\n  compat: homer\n  batch_rows: 1000\n"
+		"  batch_ms: 20\n  writers: 0\n  spool:\n    dir: '/var/spool/heptap'\n"
+		"    max: 20G\n    durability: spool\nhttp:\n"
+		"  listen: '127.0.0.1:9080'\n  token_file: ''\nlog:\n  level: info\n"
+		"  target: stderr\n");
 	conf_free(conf);
 }
 END_TEST
@@ -1008,10 +1023,11 @@ static const char *restart_keys(const char *running, const char *fresh)
 START_TEST(key_needs_a_restart_if_its_row_says_so)
 {
 	static const char *const others[] = {
-		[CONF_STRING] = "other", [CONF_IDENTIFIER] = "other",  [CONF_HEADER] = "X-Other",
-		[CONF_WORD] = NULL,	 [CONF_NUMBER] = "2",	       [CONF_TIME] = "21",
-		[CONF_SIZE] = "100M",	 [CONF_UDP] = "udp:1.1.1.1:1", [CONF_ADDRESS] = "1.1.1.1:1",
-		[CONF_NET] = "1.1.1.1",
+		[CONF_STRING] = "other",      [CONF_IDENTIFIER] = "other",
+		[CONF_HEADER] = "X-Other",    [CONF_WORD] = NULL,
+		[CONF_NUMBER] = "2",	      [CONF_TIME] = "21",
+		[CONF_SIZE] = "100M",	      [CONF_LISTEN] = "udp:1.1.1.1:1",
+		[CONF_ADDRESS] = "1.1.1.1:1", [CONF_NET] = "1.1.1.1",
 	};
 	const struct conf_option *o = conf_option_at((size_t)_i);
 	const char *other = o->type == CONF_WORD ? strrchr(o->words, '|') + 1 : others[o->type];
@@ -1312,7 +1328,7 @@ static TCase *table_tests(void)
 	int rows = (int)option_count();
 
 	tcase_add_loop_test(t, row_is_complete, 0, rows);
-	tcase_add_test(t, reload_is_enough_for_six_keys);
+	tcase_add_test(t, reload_is_enough_for_some_keys);
 	tcase_add_loop_test(t, default_may_be_written, 0, rows);
 	tcase_add_loop_test(t, bounds_are_taken_and_nothing_beyond, 0, rows);
 	tcase_add_loop_test(t, other_kinds_of_values_are_refused, 0, rows);

@@ -27,6 +27,7 @@
 #include "conf/rcu.h"
 #include "hep/listener.h"
 #include "hep/msg.h"
+#include "storage/agents.h"
 #include "storage/block.h"
 #include "storage/spool.h"
 
@@ -185,6 +186,7 @@ struct rig {
 	struct conf *conf;
 	struct snapshot *published;
 	struct spool *spool;
+	struct agents *agents;
 	struct worker *worker;
 	int spool_fd;
 	/* with a real listener */
@@ -212,7 +214,9 @@ static void rig_make(struct rig *r, const struct wish *w)
 	struct spool_options spool = {
 		.dir = "memory", .max_bytes = 1, .node_id = 1, .writers = 1, .in_memory = true
 	};
+	static const _Atomic bool is_off[2];
 	struct worker_options o = { .snapshot = &r->published,
+				    .is_off = is_off,
 				    .blocks = w->blocks,
 				    .batch_rows = w->batch_rows,
 				    .batch_us = w->batch_us,
@@ -225,7 +229,9 @@ static void rig_make(struct rig *r, const struct wish *w)
 	ck_assert_int_eq(spool_open(&r->spool, &spool), HT_OK);
 	r->spool_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	ck_assert_int_ge(r->spool_fd, 0);
+	ck_assert_int_eq(agents_new(&r->agents), HT_OK);
 	o.spool = r->spool;
+	o.agents = r->agents;
 	o.spool_fd = r->spool_fd;
 	o.sources = (unsigned)r->conf->hep_count;
 	ck_assert_int_eq(worker_new(&r->worker, &o), HT_OK);
@@ -234,6 +240,7 @@ static void rig_make(struct rig *r, const struct wish *w)
 static void rig_unmake(struct rig *r)
 {
 	worker_free(r->worker);
+	agents_free(r->agents);
 	snapshot_free(r->published);
 	conf_free(r->conf);
 	spool_close(r->spool);
@@ -263,6 +270,7 @@ static uint64_t outcomes_of(const struct source_counters *c)
 	       counter_get(&c->malformed_version) + counter_get(&c->malformed_length) +
 	       counter_get(&c->malformed_chunk) + counter_get(&c->malformed_address) +
 	       counter_get(&c->malformed_inflate) + counter_get(&c->malformed_oversize) +
+	       counter_get(&c->malformed_partial) + counter_get(&c->denied_off) +
 	       counter_get(&c->denied_allow) + counter_get(&c->denied_key) + shed_of(c) +
 	       counter_get(&c->accepted);
 }
@@ -284,10 +292,10 @@ static void through_begin(void *ctx, uint64_t wall_us, uint64_t mono_us)
 	worker_listener_ops.begin(((struct rig *)ctx)->worker, wall_us, mono_us);
 }
 
-static void through_datagram(void *ctx, unsigned source, const uint8_t *bytes, size_t len,
-			     const uint8_t from_ip[16])
+static void through_record(void *ctx, unsigned source, const uint8_t *bytes, size_t len,
+			   const uint8_t from_ip[16])
 {
-	worker_listener_ops.datagram(((struct rig *)ctx)->worker, source, bytes, len, from_ip);
+	worker_listener_ops.record(((struct rig *)ctx)->worker, source, bytes, len, from_ip);
 }
 
 static void through_end(void *ctx)
@@ -305,8 +313,19 @@ static bool through_tend(void *ctx, uint64_t mono_us)
 	return more;
 }
 
-static const struct listener_ops through = { through_begin, through_datagram, through_end,
-					     through_tend };
+static bool through_has_room(void *ctx)
+{
+	return worker_listener_ops.has_room(((struct rig *)ctx)->worker);
+}
+
+static void through_limits(void *ctx, unsigned source, const uint8_t from_ip[16],
+			   struct listener_limits *out)
+{
+	worker_listener_ops.limits(((struct rig *)ctx)->worker, source, from_ip, out);
+}
+
+static const struct listener_ops through = { through_begin, through_record,   through_end,
+					     through_tend,  through_has_room, through_limits };
 
 static void *receive(void *arg)
 {
@@ -411,7 +430,8 @@ static void give_at(struct rig *r, const struct hep *h, uint64_t wall_us, uint64
 
 	memcpy(exact, h->bytes, h->len);
 	worker_listener_ops.begin(r->worker, wall_us, mono_us);
-	worker_listener_ops.datagram(r->worker, 0, exact, h->len, loopback);
+	counter_add(&worker_source(r->worker, 0)->carriers, 1);
+	worker_listener_ops.record(r->worker, 0, exact, h->len, loopback);
 	worker_listener_ops.end(r->worker);
 	free(exact);
 }
@@ -470,10 +490,10 @@ static void make_without_payload(struct hep *h)
 	hep_end(h);
 }
 
-static void make_rtcp(struct hep *h)
+static void make_dns(struct hep *h)
 {
 	hep_front(h, 17, WALL_US);
-	number_chunk(h, 0x0b, 5, 1);
+	number_chunk(h, 0x0b, 53, 1);
 	hep_payload(h, "{}");
 }
 
@@ -500,10 +520,10 @@ static void make_cut(struct hep *h)
 	h->len--;
 }
 
-static void make_hep2(struct hep *h)
+static void make_hep9(struct hep *h)
 {
 	h->len = 0;
-	put(h, "\x02\x10\x02\x11", 4);
+	put(h, "\x09\x10\x02\x11", 4);
 	put(h, h->bytes, 4);
 	put(h, SIP_OF("INVITE"), strlen(SIP_OF("INVITE")));
 }
@@ -557,12 +577,12 @@ static const struct {
 	{ make_good_compressed, FIELD(accepted) },
 	{ make_empty, FIELD(not_sip_empty) },
 	{ make_without_payload, FIELD(not_sip_empty) },
-	{ make_rtcp, FIELD(not_sip_type) },
+	{ make_dns, FIELD(not_sip_type) },
 	{ make_chatter, FIELD(not_sip_content) },
 	{ make_nothing, FIELD(malformed_short) },
 	{ make_three_octets, FIELD(malformed_short) },
 	{ make_cut, FIELD(malformed_short) },
-	{ make_hep2, FIELD(malformed_version) },
+	{ make_hep9, FIELD(malformed_version) },
 	{ make_of_length_5, FIELD(malformed_length) },
 	{ make_short_chunk, FIELD(malformed_chunk) },
 	{ make_long_chunk, FIELD(malformed_chunk) },

@@ -1,0 +1,582 @@
+/* Rows by table; one statement per table, and a search for who is to blame when it fails. */
+#include "storage/batch.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "conf/clock.h"
+#include "conf/log.h"
+#include "storage/admin.h"
+#include "storage/block.h"
+#include "storage/ledger.h"
+#include "storage/table.h"
+
+#define MAX_BLOCKS	4096
+#define MAX_TARGETS	32 /* tables whose statements are kept */
+#define SCRATCH_PER_ROW 10
+#define STRIKES \
+	3 /* transactions with refusals after which a lone row is not believed to be the fault */
+#define SPARE_IDS 64 /* for rows of tables without transactions whose ids were taken */
+
+_Static_assert(ROW_TEXT_COUNT <= 64, "a bit per text");
+
+/* A table and its statement. */
+struct target {
+	struct place place;
+	struct table table;
+	struct db_insert *insert; /* NULL: to be prepared */
+	uint64_t used;		  /* number of the transaction */
+};
+
+struct row {
+	const struct block_head *block;
+	const struct row_head *head;
+	uint32_t index;		    /* in its block */
+	uint64_t clipped, repaired; /* bit per text, of when it was last sent */
+};
+
+/* Rows of one table, in order of arrival. */
+struct run {
+	struct place place;
+	uint32_t first, count; /* in `sorted` */
+	uint32_t last_day;
+};
+
+struct batch {
+	struct batch_options options;
+	const void *block[MAX_BLOCKS];
+	uint32_t blocks, rows;
+
+	struct row *sorted;
+	uint32_t sorted_room;
+	struct run *run;
+	uint32_t runs, runs_room;
+
+	struct target *target[MAX_TARGETS];
+	unsigned targets;
+	uint64_t turn;
+
+	/* while it is inserted */
+	struct db *db;
+	uint64_t first_id;
+	uint64_t skipped_ids; /* of SPARE_IDS */
+	struct target *to;
+	const struct run *from;
+	bool blame_rows;
+	struct reject *refused;
+	uint32_t refused_count, refused_room;
+	uint32_t refused_most;
+	struct batch_result result;
+	unsigned error_code;
+	char error[256];
+	uint8_t *scratch; /* repaired texts of one row */
+	size_t scratch_room;
+
+	unsigned strikes; /* transactions one after the other of which more than a tenth was refused
+			   */
+};
+
+/* ---- the rows ---- */
+
+void batch_clear(struct batch *b)
+{
+	b->blocks = b->rows = b->runs = 0;
+	b->from = NULL;
+}
+
+uint32_t batch_rows(const struct batch *b)
+{
+	return b->rows;
+}
+
+uint32_t batch_blocks(const struct batch *b)
+{
+	return b->blocks;
+}
+
+const struct block_head *batch_block(const struct batch *b, uint32_t i)
+{
+	return block_head_of(b->block[i]);
+}
+
+uint64_t batch_ids(const struct batch *b)
+{
+	return b->rows + SPARE_IDS;
+}
+
+const struct batch_result *batch_result(const struct batch *b)
+{
+	return &b->result;
+}
+
+/* Make room for one more of what @p at points to. */
+static int grow(void **at, uint32_t *room, uint32_t needed, size_t bytes)
+{
+	uint32_t more = *room ? *room : 64;
+	void *grown;
+
+	if (needed <= *room)
+		return HT_OK;
+	while (more < needed)
+		more *= 2;
+	grown = realloc(*at, more * bytes);
+	if (!grown)
+		return -ENOMEM;
+	*at = grown;
+	*room = more;
+	return HT_OK;
+}
+
+/*
+ * Room for the repaired texts of a row. An octet of the message is in msg, in its header's column
+ * (authorization repeats one), in up to two parts of it, and in as many as four more where a leg or
+ * custom field names the same header: less than SCRATCH_PER_ROW.
+ */
+static int scratch_ensure(struct batch *b, size_t row_bytes)
+{
+	size_t room = SCRATCH_PER_ROW * row_bytes;
+	uint8_t *grown;
+
+	if (room <= b->scratch_room)
+		return HT_OK;
+	grown = realloc(b->scratch, room);
+	if (!grown)
+		return -ENOMEM;
+	b->scratch = grown;
+	b->scratch_room = room;
+	return HT_OK;
+}
+
+int batch_add(struct batch *b, const void *block)
+{
+	const struct block_head *h = block_head_of(block);
+	int err = HT_OK;
+
+	if (b->blocks == MAX_BLOCKS)
+		return HT_EFULL;
+	for (uint32_t i = 0; i < h->rows && err == HT_OK; i++)
+		err = scratch_ensure(b, block_row(block, i)->bytes);
+	b->block[b->blocks++] = block;
+	b->rows += h->rows;
+	return err;
+}
+
+static struct run *run_find(struct batch *b, struct place p)
+{
+	for (uint32_t i = b->runs; i-- > 0;)
+		if (place_is(b->run[i].place, p))
+			return &b->run[i];
+	if (grow((void **)&b->run, &b->runs_room, b->runs + 1, sizeof(*b->run)) < 0)
+		return NULL;
+	b->run[b->runs] = (struct run){ .place = p };
+	return &b->run[b->runs++];
+}
+
+/* Count the rows of each table, then put them behind one another. */
+static int sort(struct batch *b)
+{
+	uint32_t today = (uint32_t)(clock_wall_us() / 86400000000ULL), at = 0;
+	struct run *run;
+
+	if (grow((void **)&b->sorted, &b->sorted_room, b->rows, sizeof(*b->sorted)) < 0)
+		return -ENOMEM;
+	b->runs = 0;
+	for (int pass = 0; pass < 2; pass++) {
+		for (uint32_t k = 0; k < b->blocks; k++) {
+			const struct block_head *h = block_head_of(b->block[k]);
+
+			for (uint32_t i = 0; i < h->rows; i++) {
+				const struct row_head *r = block_row(h, i);
+
+				run = run_find(b, layout_place_of(b->options.layout, r, today));
+				if (!run)
+					return -ENOMEM;
+				if (pass == 1)
+					b->sorted[run->first + run->count] =
+						(struct row){ .block = h, .head = r, .index = i };
+				run->count++;
+				if (r->day > run->last_day)
+					run->last_day = r->day;
+			}
+		}
+		for (uint32_t i = 0; i < b->runs && pass == 0; i++) {
+			b->run[i].first = at;
+			at += b->run[i].count;
+			b->run[i].count = 0;
+		}
+	}
+	return HT_OK;
+}
+
+/* ---- values ---- */
+
+static void value_fit(struct row *row, const struct column *c, struct view text, uint8_t **scratch,
+		      struct db_value *out)
+{
+	struct view fitted = text;
+	unsigned fit = text.len ? text_fit(c, text, *scratch, &fitted) : FIT_AS_IS;
+
+	if (fitted.at == *scratch)
+		*scratch += fitted.len;
+	if (fit & FIT_CLIPPED)
+		row->clipped |= 1ULL << c->value;
+	if (fit & FIT_REPAIRED)
+		row->repaired |= 1ULL << c->value;
+	out->at = fitted.at;
+	out->len = fitted.len;
+}
+
+/* A db_row_fn: the values of one row in the order of the table's columns. */
+static void row_values(void *ctx, size_t n, struct db_value *values)
+{
+	struct batch *b = ctx;
+	const struct table *table = &b->to->table;
+	struct row *row = &b->sorted[n];
+	const struct block_head *h = row->block;
+	const struct row_head *r = row->head;
+	uint8_t *scratch = b->scratch;
+	struct db_value *raw = NULL;
+
+	row->clipped = row->repaired = 0;
+	for (unsigned i = 0; i < table->count; i++) {
+		const struct column *c = &table->column[i];
+
+		switch (c->source) {
+		case COLUMN_ID:
+			values[i].number = (int64_t)(b->first_id + b->skipped_ids + n);
+			break;
+		case COLUMN_DATE:
+			values[i].number = row_number(h, r, ROW_micro_ts, 0) / 1000000;
+			break;
+		case COLUMN_NUMBER:
+			values[i].number =
+				row_number(h, r, c->value, c->value == ROW_expires ? -1 : 0);
+			break;
+		case COLUMN_TEXT:
+			value_fit(row, c, row_text(h, r, c->value), &scratch, &values[i]);
+			break;
+		case COLUMN_MSG_RAW:
+			raw = &values[i];
+			break;
+		}
+	}
+	if (raw) {
+		struct view msg = row_text(h, r, ROW_msg);
+
+		raw->at = msg.at;
+		raw->len = row->repaired & 1ULL << ROW_msg ? msg.len : 0;
+	}
+}
+
+/* ---- tables ---- */
+
+static void target_free(struct target *t)
+{
+	db_insert_free(t->insert);
+	free(t);
+}
+
+/* One for this table, unprepared at first; the one that was not used for the longest time goes. */
+static struct target *target_of(struct batch *b, struct place p)
+{
+	unsigned oldest = 0;
+
+	for (unsigned i = 0; i < b->targets; i++) {
+		if (place_is(b->target[i]->place, p))
+			return b->target[i];
+		if (b->target[i]->used < b->target[oldest]->used)
+			oldest = i;
+	}
+	if (b->targets < MAX_TARGETS)
+		oldest = b->targets++;
+	else
+		target_free(b->target[oldest]);
+	b->target[oldest] = calloc(1, sizeof(struct target));
+	if (!b->target[oldest]) {
+		b->target[oldest] = b->target[--b->targets];
+		return NULL;
+	}
+	b->target[oldest]->place = p;
+	return b->target[oldest];
+}
+
+static int target_prepare(struct batch *b, struct target *t)
+{
+	static const enum db_kind kind[] = { [COLUMN_NUMBER] = DB_INTEGER,
+					     [COLUMN_TEXT] = DB_TEXT,
+					     [COLUMN_ID] = DB_INTEGER,
+					     [COLUMN_DATE] = DB_DATETIME,
+					     [COLUMN_MSG_RAW] = DB_BINARY };
+	struct db_column columns[TABLE_MAX_COLUMNS];
+	int err = admin_ask_table(b->options.admin, t->place, &t->table);
+
+	if (err < 0)
+		return err;
+	for (unsigned i = 0; i < t->table.count; i++) {
+		memcpy(columns[i].name, t->table.column[i].name, sizeof(columns[i].name));
+		columns[i].kind = kind[t->table.column[i].source];
+	}
+	return db_insert_prepare(&t->insert, b->db, t->table.name, columns, t->table.count);
+}
+
+void batch_forget_table(struct batch *b, struct place p)
+{
+	for (unsigned i = 0; i < b->targets; i++) {
+		if (!place_is(b->target[i]->place, p))
+			continue;
+		db_insert_free(b->target[i]->insert);
+		b->target[i]->insert = NULL;
+	}
+}
+
+void batch_disconnect(struct batch *b)
+{
+	for (unsigned i = 0; i < b->targets; i++)
+		target_free(b->target[i]);
+	b->targets = 0;
+}
+
+/* ---- refusals ---- */
+
+static void error_keep(struct batch *b)
+{
+	b->error_code = db_last_errno(b->db);
+	snprintf(b->error, sizeof(b->error), "%s", db_last_error(b->db));
+}
+
+/* Is it the rows, as far as the kind of error says? */
+static bool is_about_rows(const struct batch *b, int err)
+{
+	return err == HT_EROW || (err == HT_EDB && b->blame_rows) ||
+	       (err == HT_EDUPLICATE && (b->blame_rows || !b->to->table.is_transactional));
+}
+
+static int row_refused(struct batch *b, size_t row)
+{
+	struct reject *r;
+
+	if (b->refused_count == b->refused_most)
+		return HT_ETABLE;
+	if (grow((void **)&b->refused, &b->refused_room, b->refused_count + 1,
+		 sizeof(*b->refused)) < 0)
+		return -ENOMEM;
+	r = &b->refused[b->refused_count++];
+	*r = (struct reject){ .block = b->sorted[row].block,
+			      .row = b->sorted[row].head,
+			      .index = b->sorted[row].index,
+			      .code = b->error_code };
+	snprintf(r->table, sizeof(r->table), "%s", b->to->table.name);
+	snprintf(r->error, sizeof(r->error), "%s", b->error);
+	b->result.rejected[reject_reason_of(b->error_code)]++;
+	b->result.stored[b->from->place.what]--;
+	b->sorted[row].clipped = b->sorted[row].repaired = 0;
+	return HT_OK;
+}
+
+static int rows_insert(struct batch *b, size_t first, size_t count);
+
+/* A statement of these rows was refused, and the server does not say for which: halve it. */
+static int rows_halve(struct batch *b, size_t first, size_t count)
+{
+	int err;
+
+	if (count == 1)
+		return row_refused(b, first);
+	err = rows_insert(b, first, count / 2);
+	return err < 0 ? err : rows_insert(b, first + count / 2, count - count / 2);
+}
+
+/*
+ * The statement with the rows from @p first on was refused because of the one at @p bad. With
+ * transactions nothing of it is in, so those before it are sent again; without, they are.
+ */
+static int rows_until(struct batch *b, size_t first, size_t bad)
+{
+	bool is_taken_id = b->error_code == 1062 && !b->to->table.is_transactional;
+	unsigned code = b->error_code;
+	char words[sizeof(b->error)];
+	int err = HT_OK;
+
+	memcpy(words, b->error, sizeof(words));
+	if (bad > first && b->to->table.is_transactional)
+		err = rows_insert(b, first, bad - first);
+	if (err < 0)
+		return err;
+	if (is_taken_id && b->skipped_ids < SPARE_IDS) {
+		b->skipped_ids++;
+		return rows_insert(b, bad, 1);
+	}
+	b->error_code = code;
+	memcpy(b->error, words, sizeof(words));
+	return row_refused(b, bad);
+}
+
+/* Insert rows of the run, those aside that are refused alone. */
+static int rows_insert(struct batch *b, size_t first, size_t count)
+{
+	size_t end = first + count, failed, of;
+	int64_t bad;
+	int err;
+
+	while (first < end) {
+		err = db_insert_run(b->to->insert, first, end - first, row_values, b);
+		if (err == HT_OK)
+			return HT_OK;
+		error_keep(b);
+		if (!is_about_rows(b, err))
+			return err;
+		db_insert_failed(b->to->insert, &failed, &of);
+		bad = of == 1 ? 0 : db_refused_row(b->db);
+		if (bad >= 0 && (size_t)bad < of) {
+			err = rows_until(b, failed, failed + (size_t)bad);
+			first = failed + (size_t)bad + 1;
+		} else {
+			err = rows_halve(b, failed, of);
+			first = failed + of;
+		}
+		if (err < 0)
+			return err;
+	}
+	return HT_OK;
+}
+
+/* ---- inserting ---- */
+
+/* The rows of one table, in as many statements as the server's packet size asks for (text may be
+ * written twice, as msg_raw, or escaped). */
+static int run_insert(struct batch *b)
+{
+	uint64_t most = db_max_packet(b->db) / 4;
+	size_t at = b->from->first, end = at + b->from->count;
+	int err = HT_OK;
+
+	while (at < end && err == HT_OK) {
+		uint64_t bytes = 0;
+		size_t first = at;
+
+		while (at < end && (at == first || bytes + b->sorted[at].head->bytes <= most))
+			bytes += b->sorted[at++].head->bytes;
+		err = rows_insert(b, first, at - first);
+	}
+	return err;
+}
+
+static int rejects_write(struct batch *b)
+{
+	int err = HT_OK;
+
+	for (uint32_t i = 0; i < b->refused_count && err == HT_OK; i++)
+		err = reject_write(b->options.rejects, &b->refused[i]);
+	if (err < 0) {
+		b->error_code = 0;
+		snprintf(b->error, sizeof(b->error), "rejected.jsonl: %s", ht_strerror(err));
+	}
+	return err;
+}
+
+static void texts_count(struct batch *b)
+{
+	for (uint32_t i = 0; i < b->rows; i++) {
+		uint64_t any = b->sorted[i].clipped | b->sorted[i].repaired;
+
+		for (unsigned t = 0; any >> t; t++) {
+			b->result.clipped[t] += b->sorted[i].clipped >> t & 1;
+			b->result.repaired[t] += b->sorted[i].repaired >> t & 1;
+		}
+	}
+}
+
+int batch_insert(struct batch *b, struct db *db, struct lease *ids, bool blame_rows)
+{
+	int err = sort(b);
+
+	b->db = db;
+	b->first_id = lease_draw(ids, batch_ids(b));
+	b->skipped_ids = 0;
+	b->blame_rows = blame_rows;
+	b->refused_count = 0;
+	b->refused_most = b->rows / 10;
+	if (b->refused_most == 0 && b->strikes < STRIKES)
+		b->refused_most = 1;
+	b->error_code = 0;
+	b->error[0] = '\0';
+	memset(&b->result, 0, sizeof(b->result));
+	b->turn++;
+	for (uint32_t i = 0; i < b->runs && err == HT_OK; i++) {
+		b->from = &b->run[i];
+		b->to = target_of(b, b->from->place);
+		if (!b->to)
+			return -ENOMEM;
+		b->to->used = b->turn;
+		if (!b->to->insert)
+			err = target_prepare(b, b->to);
+		b->result.stored[b->from->place.what] += b->from->count;
+		if (err == HT_OK)
+			err = run_insert(b);
+		else if (db_last_errno(db))
+			error_keep(b);
+	}
+	if (err == HT_OK) {
+		b->from = NULL;
+		texts_count(b);
+		err = rejects_write(b);
+	}
+	return err;
+}
+
+void batch_committed(struct batch *b)
+{
+	if (b->refused_count)
+		log_warning("database: %" PRIu32 " row%s refused (%u: %s); see rejected.jsonl",
+			    b->refused_count, b->refused_count == 1 ? "" : "s", b->refused[0].code,
+			    b->refused[0].error);
+	if (b->refused_count == 0)
+		b->strikes = 0;
+	else if (b->refused_count > b->rows / 10)
+		b->strikes++;
+}
+
+struct place batch_trouble(const struct batch *b, char name[LAYOUT_NAME], uint32_t *last_day)
+{
+	name[0] = '\0';
+	*last_day = 0;
+	if (!b->from)
+		return (struct place){ PLACE_COUNT, 0 };
+	layout_name(b->options.layout, b->from->place, name);
+	*last_day = b->from->last_day;
+	return b->from->place;
+}
+
+unsigned batch_error(const struct batch *b, const char **words)
+{
+	*words = b->error;
+	return b->error_code;
+}
+
+/* ---- life ---- */
+
+int batch_new(struct batch **out, const struct batch_options *options)
+{
+	struct batch *b = calloc(1, sizeof(*b));
+
+	if (!b)
+		return -ENOMEM;
+	b->options = *options;
+	*out = b;
+	return HT_OK;
+}
+
+void batch_free(struct batch *b)
+{
+	if (!b)
+		return;
+	batch_disconnect(b);
+	free(b->sorted);
+	free(b->run);
+	free(b->refused);
+	free(b->scratch);
+	free(b);
+}

@@ -1,0 +1,55 @@
+/**
+ * @file
+ * Which table a row goes to, and what it is called. Source: the tables of Homer 3 (one for SIP) and
+ * of Homer 5 (one for each UTC day and kind). Threads: pure.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "storage/block.h"
+
+enum layout_place {
+	PLACE_SIP,
+	PLACE_CALL,
+	PLACE_REGISTRATION,
+	PLACE_REST,
+	PLACE_RTCP,
+	PLACE_REPORT,
+	PLACE_LOGS,
+	PLACE_COUNT
+};
+
+struct layout {
+	const char *table; /* of SIP messages, or how its daily tables begin */
+	bool is_daily;
+};
+
+/* A table: what it holds, and for daily ones of which day. */
+struct place {
+	enum layout_place what;
+	uint32_t day; /* since 1970, UTC; LAYOUT_PAST; 0 where the table is not daily */
+};
+
+#define LAYOUT_DAYS_BACK 366 /* older days share one table, so that no sender makes thousands */
+#define LAYOUT_PAST	 UINT32_MAX /* the day of that one */
+#define LAYOUT_NAME	 96	    /* octets of a name, its end included */
+
+/** Where a row goes. @p today: days since 1970, UTC. */
+struct place layout_place_of(const struct layout *l, const struct row_head *r, uint32_t today);
+
+static inline bool place_is_daily(struct place p)
+{
+	return p.what == PLACE_CALL || p.what == PLACE_REGISTRATION || p.what == PLACE_REST;
+}
+
+static inline bool place_is(struct place a, struct place b)
+{
+	return a.what == b.what && a.day == b.day;
+}
+
+/** The table's name. */
+void layout_name(const struct layout *l, struct place p, char out[LAYOUT_NAME]);
+
+/** The same without the day: a label for metrics, that does not grow in number. */
+void layout_label(const struct layout *l, enum layout_place what, char out[LAYOUT_NAME]);
