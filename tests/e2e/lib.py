@@ -165,7 +165,7 @@ user: ''
 {s['top']}
 hep:
   - name: agents
-    listen: ['udp:127.0.0.1:{self.port}']
+    listen: ['udp:127.0.0.1:{self.port}', 'tcp:127.0.0.1:{self.port}']
     {s['listener']}
 storage:
   socket: {s['db_socket']}
@@ -243,6 +243,22 @@ http: {{ listen: '127.0.0.1:{self.http}' }}
         if self.process and self.process.poll() is None:
             os.kill(self.process.pid, signal.SIGCONT)
             self.kill()
+
+    def connect(self, source="127.0.0.1"):
+        s = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        s.bind((source, 0))
+        s.connect(("127.0.0.1", self.port))
+        return s
+
+    def send_stream(self, stream, sizes):
+        """Octets over a connection of their own, in pieces of the sizes that an iterator gives."""
+        with self.connect() as s:
+            at = 0
+            while at < len(stream):
+                size = next(sizes)
+                s.sendall(stream[at:at + size])
+                at += size
 
     def send(self, packets, pause_each=0):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
@@ -353,6 +369,25 @@ def udp_payloads(path):
             yield body[8:struct.unpack(">H", body[4:6])[0]]
 
 
+def tcp_streams(path):
+    """Octets of each direction of each TCP connection over IPv4 in a capture, put in order."""
+    pieces = {}
+    for link, frame in pcap_frames(path):
+        ip = frame[{1: 14, 101: 0, 113: 16, 276: 20}[link]:]
+        if ip[0] >> 4 != 4 or ip[9] != 6:
+            continue
+        total, tcp = struct.unpack(">H", ip[2:4])[0], ip[(ip[0] & 15) * 4:]
+        body = ip[(ip[0] & 15) * 4 + (tcp[12] >> 4) * 4:total]
+        if body:
+            pieces.setdefault((ip[12:20], tcp[0:4]), {})[struct.unpack(">I", tcp[4:8])[0]] = body
+    for parts in pieces.values():
+        whole, at = b"", min(parts)
+        for sequence in sorted(parts):
+            whole += parts[sequence][at - sequence:] if at - sequence < len(parts[sequence]) else b""
+            at = max(at, sequence + len(parts[sequence]))
+        yield whole
+
+
 def expected(path):
     return [json.loads(line) for line in pathlib.Path(path).read_text().splitlines()]
 
@@ -361,6 +396,14 @@ def expected(path):
 
 def chunk(kind, value, vendor=0):
     return struct.pack(">HHH", vendor, kind, len(value) + 6) + value
+
+
+def hep_legacy(version, payload, src="192.0.2.1", dst="192.0.2.2", ports=(5060, 5060), ts=None, capture_id=7, proto=17, order="<"):
+    """A HEP 1 or 2 packet around a payload."""
+    family, pack = (10, lambda a: socket.inet_pton(socket.AF_INET6, a)) if ":" in src else (2, socket.inet_aton)
+    now = time.time() if ts is None else ts
+    block = struct.pack(order + "IIHH", int(now), int(now % 1 * 1e6), capture_id, 0) if version == 2 else b""
+    return bytes([version, 16 if family == 2 else 40, family, proto]) + struct.pack(">HH", *ports) + pack(src) + pack(dst) + block + payload
 
 
 def hep3(payload, src="192.0.2.1", dst="192.0.2.2", ports=(5060, 5060), ts=None, kind=1, capture_id=7, proto=17, extra=b"", chunks=None):
