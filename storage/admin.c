@@ -255,7 +255,7 @@ static int connect_if_not(struct admin *a)
 	err = db_open(&db, a->options);
 	if (err < 0)
 		return err;
-	rows = db_run(db, "SET lock_wait_timeout=2, wait_timeout=600");
+	rows = db_run(db, "SET autocommit=1, lock_wait_timeout=2, wait_timeout=600");
 	if (rows < 0) {
 		db_close(db);
 		return (int)rows;

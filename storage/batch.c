@@ -303,6 +303,12 @@ static struct target *target_of(struct batch *b, struct place p)
 	return b->target[oldest];
 }
 
+static void error_keep(struct batch *b)
+{
+	b->error_code = db_last_errno(b->db);
+	snprintf(b->error, sizeof(b->error), "%s", db_last_error(b->db));
+}
+
 static int target_prepare(struct batch *b, struct target *t)
 {
 	static const enum db_kind kind[] = { [COLUMN_NUMBER] = DB_INTEGER,
@@ -319,7 +325,10 @@ static int target_prepare(struct batch *b, struct target *t)
 		memcpy(columns[i].name, t->table.column[i].name, sizeof(columns[i].name));
 		columns[i].kind = kind[t->table.column[i].source];
 	}
-	return db_insert_prepare(&t->insert, b->db, t->table.name, columns, t->table.count);
+	err = db_insert_prepare(&t->insert, b->db, t->table.name, columns, t->table.count);
+	if (err < 0)
+		error_keep(b);
+	return err;
 }
 
 void batch_forget_table(struct batch *b, struct place p)
@@ -340,12 +349,6 @@ void batch_disconnect(struct batch *b)
 }
 
 /* ---- refusals ---- */
-
-static void error_keep(struct batch *b)
-{
-	b->error_code = db_last_errno(b->db);
-	snprintf(b->error, sizeof(b->error), "%s", db_last_error(b->db));
-}
 
 /* Is it the rows, as far as the kind of error says? */
 static bool is_about_rows(const struct batch *b, int err)
@@ -414,6 +417,36 @@ static int rows_until(struct batch *b, size_t first, size_t bad)
 	return row_refused(b, bad);
 }
 
+static void count_see(void *ctx, unsigned columns, char **texts)
+{
+	if (columns == 1 && texts[0])
+		*(int64_t *)ctx = strtoll(texts[0], NULL, 10);
+}
+
+/* Without transactions the rows before the refused one are in, and can be counted by their ids, which
+ * are ours alone. */
+static int64_t rows_in(struct batch *b, size_t first, size_t count)
+{
+	uint64_t id = b->first_id + b->skipped_ids + first;
+	int64_t in = -1;
+	char sql[256];
+
+	snprintf(sql, sizeof(sql),
+		 "SELECT COUNT(*) FROM `%s` WHERE id BETWEEN %" PRIu64 " AND %" PRIu64,
+		 b->to->table.name, id, id + count - 1);
+	return db_query(b->db, count_see, &in, sql) < 0 ? -1 : in;
+}
+
+/* Which row of the statement was it? -1: the server does not say. */
+static int64_t refused_one(struct batch *b, size_t first, size_t count)
+{
+	if (count == 1)
+		return 0;
+	if (!b->to->table.is_transactional && b->error_code != 1062)
+		return rows_in(b, first, count);
+	return db_refused_row(b->db);
+}
+
 /* Insert rows of the run, those aside that are refused alone. */
 static int rows_insert(struct batch *b, size_t first, size_t count)
 {
@@ -429,7 +462,7 @@ static int rows_insert(struct batch *b, size_t first, size_t count)
 		if (!is_about_rows(b, err))
 			return err;
 		db_insert_failed(b->to->insert, &failed, &of);
-		bad = of == 1 ? 0 : db_refused_row(b->db);
+		bad = refused_one(b, failed, of);
 		if (bad >= 0 && (size_t)bad < of) {
 			err = rows_until(b, failed, failed + (size_t)bad);
 			first = failed + (size_t)bad + 1;
@@ -516,8 +549,6 @@ int batch_insert(struct batch *b, struct db *db, struct lease *ids, bool blame_r
 		b->result.stored[b->from->place.what] += b->from->count;
 		if (err == HT_OK)
 			err = run_insert(b);
-		else if (db_last_errno(db))
-			error_keep(b);
 	}
 	if (err == HT_OK) {
 		b->from = NULL;

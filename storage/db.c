@@ -20,6 +20,8 @@ struct db {
 	MYSQL *my;
 	bool has_bulk, has_row_number;
 	uint64_t max_packet;
+	unsigned last_errno; /* of the last call that failed */
+	char last_error[512];
 };
 
 struct db_insert {
@@ -84,14 +86,29 @@ static int error_class(unsigned code)
 	return is_one_of(code, row) ? HT_EROW : HT_EDB;
 }
 
+/* Keep what the server said, since later calls replace it. @return the class. */
+static int failed(struct db *db)
+{
+	db->last_errno = mysql_errno(db->my);
+	snprintf(db->last_error, sizeof(db->last_error), "%s", mysql_error(db->my));
+	return error_class(db->last_errno);
+}
+
+static int statement_failed(struct db *db, MYSQL_STMT *stmt)
+{
+	db->last_errno = mysql_stmt_errno(stmt);
+	snprintf(db->last_error, sizeof(db->last_error), "%s", mysql_stmt_error(stmt));
+	return error_class(db->last_errno);
+}
+
 unsigned db_last_errno(const struct db *db)
 {
-	return db ? mysql_errno(db->my) : open_errno;
+	return db ? db->last_errno : open_errno;
 }
 
 const char *db_last_error(const struct db *db)
 {
-	return db ? mysql_error(db->my) : open_error;
+	return db ? db->last_error : open_error;
 }
 
 /* ---- connection ---- */
@@ -104,14 +121,14 @@ const char *db_last_error(const struct db *db)
 static int session_begin(struct db *db, bool autocommit)
 {
 	if (mysql_set_character_set(db->my, "utf8mb4"))
-		return error_class(mysql_errno(db->my));
+		return failed(db);
 	if (mysql_query(
 		    db->my,
 		    "SET time_zone='+00:00', sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', "
 		    "innodb_lock_wait_timeout=20, lock_wait_timeout=20, wait_timeout=30"))
-		return error_class(mysql_errno(db->my));
+		return failed(db);
 	if (mysql_autocommit(db->my, autocommit))
-		return error_class(mysql_errno(db->my));
+		return failed(db);
 	return HT_OK;
 }
 
@@ -142,13 +159,13 @@ int db_open(struct db **out, const struct db_options *o)
 	err = mysql_real_connect(db->my, o->host, o->user, o->password, o->database, o->port,
 				 o->socket && o->socket[0] ? o->socket : NULL, 0)
 		      ? session_begin(db, o->autocommit)
-		      : error_class(mysql_errno(db->my));
+		      : failed(db);
 	if (err == HT_OK)
 		err = (int)db_query(db, packet_size_read, &db->max_packet,
 				    "SELECT @@max_allowed_packet");
 	if (err < 0) {
-		open_errno = mysql_errno(db->my);
-		snprintf(open_error, sizeof(open_error), "%s", mysql_error(db->my));
+		open_errno = db->last_errno;
+		snprintf(open_error, sizeof(open_error), "%s", db->last_error);
 		db_close(db);
 		return err;
 	}
@@ -194,7 +211,7 @@ int64_t db_run(struct db *db, const char *format, ...)
 	if (len < 0 || len >= (int)sizeof(sql))
 		return -E2BIG;
 	if (mysql_real_query(db->my, sql, (unsigned long)len))
-		return error_class(mysql_errno(db->my));
+		return failed(db);
 	return (int64_t)mysql_affected_rows(db->my);
 }
 
@@ -205,10 +222,10 @@ int64_t db_query(struct db *db, db_result_fn *fn, void *ctx, const char *sql)
 	int64_t rows = 0;
 
 	if (mysql_query(db->my, sql))
-		return error_class(mysql_errno(db->my));
+		return failed(db);
 	result = mysql_store_result(db->my);
 	if (!result)
-		return mysql_errno(db->my) ? error_class(mysql_errno(db->my)) : 0;
+		return mysql_errno(db->my) ? failed(db) : 0;
 	while ((row = mysql_fetch_row(result))) {
 		fn(ctx, mysql_num_fields(result), row);
 		rows++;
@@ -219,7 +236,7 @@ int64_t db_query(struct db *db, db_result_fn *fn, void *ctx, const char *sql)
 
 int db_commit(struct db *db)
 {
-	return mysql_commit(db->my) ? error_class(mysql_errno(db->my)) : HT_OK;
+	return mysql_commit(db->my) ? failed(db) : HT_OK;
 }
 
 void db_rollback(struct db *db)
@@ -285,7 +302,7 @@ static int bulk_prepare(struct db_insert *in, const char *sql)
 	if (!in->stmt || !in->bind || !in->time)
 		return -ENOMEM;
 	if (mysql_stmt_prepare(in->stmt, sql, (unsigned long)strlen(sql)))
-		return error_class(mysql_stmt_errno(in->stmt));
+		return statement_failed(in->db, in->stmt);
 	for (unsigned i = 0; i < in->columns; i++) {
 		in->bind[i].buffer_type = bind_type[in->column[i].kind];
 		in->bind[i].buffer = &in->value[i].number;
@@ -308,7 +325,7 @@ static int bulk_run(struct db_insert *in, size_t first, size_t count, db_row_fn 
 	    mysql_stmt_attr_set(in->stmt, STMT_ATTR_CB_PARAM, (const void *)(uintptr_t)bulk_row))
 		return HT_EDB;
 	if (mysql_stmt_bind_param(in->stmt, in->bind) || mysql_stmt_execute(in->stmt))
-		return error_class(mysql_stmt_errno(in->stmt));
+		return statement_failed(in->db, in->stmt);
 	return HT_OK;
 }
 
@@ -357,7 +374,7 @@ static void sql_append_value(struct db_insert *in, enum db_kind kind, const stru
 static int multi_row_send(struct db_insert *in)
 {
 	int err = mysql_real_query(in->db->my, in->sql, (unsigned long)in->sql_len)
-			  ? error_class(mysql_errno(in->db->my))
+			  ? failed(in->db)
 			  : HT_OK;
 
 	in->sql_len = 0;

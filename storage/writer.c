@@ -363,7 +363,7 @@ static void tell_trouble(struct writer *w, int err)
 		return;
 	w->is_told = true;
 	(void)batch_trouble(w->batch, table, &day);
-	if (!*words) {
+	if (!*words && (err == HT_ECONN || !w->db)) {
 		code = db_last_errno(w->db);
 		words = db_last_error(w->db);
 	}
@@ -420,6 +420,8 @@ static void handle(struct writer *w, int err)
 	if (err != HT_EMISSING && err != HT_ECOLUMNS && err != HT_ERETRY && err != HT_EOWNER &&
 	    err != HT_EDUPLICATE)
 		tell_trouble(w, err);
+	if (err == HT_EDUPLICATE)
+		counter_add(&w->counters.retries, 1);
 	err = mend(w, err);
 	if (err < 0 && err != HT_EOWNER)
 		back_off(w);

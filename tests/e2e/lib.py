@@ -152,7 +152,7 @@ class Heptap:
         self.file = self.folder / "heptap.yaml"
         self.process = None
         self.environment = {**os.environ, **(environment or {})}
-        self.settings = {"db_socket": db_socket, "spool": self.folder / "spool", "database": "homer_db", "top": "", "storage": "",
+        self.settings = {"db_socket": db_socket, "spool": self.folder / "spool", "database": "homer_db", "top": "", "storage": "", "user": "root",
                          "listener": "", "spool_more": "", **settings}
         self.write()
 
@@ -169,7 +169,7 @@ hep:
     {s['listener']}
 storage:
   socket: {s['db_socket']}
-  user: root
+  user: {s['user']}
   database: {s['database']}
   {s['storage']}
   spool: {{ dir: {s['spool']}, max: 4G {s['spool_more']} }}

@@ -277,7 +277,7 @@ def test_connections_side_by_side(world):
     m.check_exact()
     compare_reports(world, lines)
     got = sorted(row[-3].decode() for row in stored_rows(world))
-    check_equal(got, sorted(e["msg_sha256"] for e in lines if "msg_sha256" in e), "messages")
+    check_equal(got, sorted(e.get("msg_sha256") or e["payload_sha256"] for e in lines if e["hep"]["proto_type"] == 1), "messages")
 
 
 def test_torture(world):
