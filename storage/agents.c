@@ -275,6 +275,8 @@ void agents_free(struct agents *a)
 	if (a->table) {
 		table_empty(a);
 		urcu_memb_barrier();
+		pthread_mutex_lock(&a->lock); /* what ht-rcu gave back is seen */
+		pthread_mutex_unlock(&a->lock);
 		(void)cds_lfht_destroy(a->table, NULL);
 	}
 	pthread_mutex_destroy(&a->lock);
