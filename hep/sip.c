@@ -607,7 +607,9 @@ struct view sip_trim_nul(struct view text, const struct sip *s)
 {
 	uint64_t least = s->header_bytes;
 
-	if (s->content_length > 0 && (uint64_t)s->content_length <= text.len - least)
+	if (least >= text.len) /* no empty line: the walk went over them */
+		least = 0;
+	else if (s->content_length > 0 && (uint64_t)s->content_length <= text.len - least)
 		least += (uint64_t)s->content_length;
 	while (text.len > least && text.at[text.len - 1] == 0)
 		text.len--;
