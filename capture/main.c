@@ -7,13 +7,11 @@
 #include <string.h>
 
 #include "capture/client.h"
+#include "capture/schema_command.h"
 #include "capture/server.h"
-#include "conf/clock.h"
 #include "conf/conf.h"
 #include "conf/log.h"
 #include "conf/version.h"
-#include "storage/db.h"
-#include "storage/schema.h"
 
 enum { EXIT_DONE = 0, EXIT_WRONG = 1, EXIT_USAGE = 2, EXIT_REFUSED = 3 };
 
@@ -92,68 +90,17 @@ static int command_config(const char *file, int argc, char **argv)
 	return EXIT_DONE;
 }
 
-static uint32_t today(void)
-{
-	return (uint32_t)(clock_wall_us() / 86400000000ULL);
-}
-
-static int database_complain(const struct conf *conf, const struct db *db, const char *doing)
-{
-	const char *where = conf->storage.socket[0] ? conf->storage.socket : conf->storage.host;
-
-	fprintf(stderr, "heptap: %s as %s on %s: %s\n", doing, conf->storage.user, where,
-		db_last_error(db));
-	return EXIT_REFUSED;
-}
-
-/* Make the database if it is not there and may be made; then the tables. */
-static int install(const struct conf *conf)
-{
-	char password[256];
-	struct db_options o = { .host = conf->storage.host,
-				.socket = conf->storage.socket,
-				.user = conf->storage.user,
-				.password = password,
-				.port = conf->storage.port,
-				.autocommit = true };
-	struct db *db;
-	int code = EXIT_DONE;
-
-	if (conf_password(conf, password, sizeof(password)) < 0) {
-		fprintf(stderr, "heptap: storage.password_file: %s: cannot be read\n",
-			conf->storage.password_file);
-		return EXIT_REFUSED;
-	}
-	if (db_open(&db, &o) < 0)
-		return database_complain(conf, NULL, "connecting");
-	if (db_run(db, "USE `%s`", conf->storage.database) < 0 &&
-	    (db_run(db, "CREATE DATABASE IF NOT EXISTS `%s` DEFAULT CHARACTER SET utf8mb4",
-		    conf->storage.database) < 0 ||
-	     db_run(db, "USE `%s`", conf->storage.database) < 0))
-		code = database_complain(conf, db, "making the database");
-	else if (schema_install(db, conf->storage.table, today()) < 0)
-		code = database_complain(conf, db, "making the tables");
-	else
-		printf("%s: %s, heptap_ledger and heptap_ids are there\n", conf->storage.database,
-		       conf->storage.table);
-	db_close(db);
-	return code;
-}
-
 static int command_schema(const char *file, int argc, char **argv)
 {
 	struct conf *conf;
 	int code;
 
-	if (argc != 1 || (strcmp(argv[0], "print") != 0 && strcmp(argv[0], "install") != 0))
-		return usage("schema takes one word: print or install", NULL);
-	code = conf_load(file, argc - 1, &conf);
+	if (!schema_words_are_good(argc, argv))
+		return usage(SCHEMA_USAGE, NULL);
+	code = conf_load(file, 0, &conf);
 	if (code != EXIT_DONE)
 		return code;
-	if (strcmp(argv[0], "install") == 0)
-		code = install(conf);
-	else if (schema_print(stdout, conf->storage.table, today()) < 0)
-		code = EXIT_REFUSED;
+	code = schema_command(conf, argc, argv);
 	conf_free(conf);
 	return code;
 }
@@ -228,9 +175,16 @@ static const struct command commands[] = {
 	{ "config", " -c FILE", "print the configuration with all defaults",
 	  "\nPasswords and keys are not shown; everything else can be read again.\n",
 	  command_config },
-	{ "schema", " print|install -c FILE", "the tables: show the SQL, or run it",
-	  "\ninstall makes the database, if it is missing, and heptap's tables in it; what is "
-	  "there stays as it is.\n",
+	{ "schema", " print|install|upgrade -c FILE",
+	  "the tables: show the SQL, run it, or compare",
+	  "\nprint and install take parts: capture, reports, statistics (these three if none is "
+	  "named), "
+	  "users (Homer 3),\nconfiguration (Homer 5); print also grants, for accounts with no more "
+	  "rights than they need. install makes\nthe database, if it is missing; what is there "
+	  "stays as it "
+	  "is. upgrade says what tables that are there\nlack of ours, and adds it after a yes, or "
+	  "with "
+	  "--yes; it drops and narrows nothing.\n",
 	  command_schema },
 	{ "reload", " -c FILE", "the running server reads its configuration again",
 	  "\nWhat is wrong changes nothing and is printed. Exit 0 if it was done, 1 if something "

@@ -165,7 +165,8 @@ static int table_make(struct admin *a, struct place place, const char *name)
 		[PLACE_REPORT] = SCHEMA_REPORT,
 		[PLACE_LOGS] = SCHEMA_LOGS,
 	};
-	int err = schema_make(a->db, part[place.what], name, today());
+	struct schema_names names = { .database = "", .table = name, .today = today() };
+	int err = schema_make(a->db, part[place.what], &names);
 
 	if (err == HT_OK)
 		log_info("database: table %s made", name);
@@ -175,13 +176,14 @@ static int table_make(struct admin *a, struct place place, const char *name)
 /* The ledger and the leases, which every transaction needs. */
 static int heptap_ensure(struct admin *a)
 {
+	struct schema_names names = { .database = "", .table = "", .today = today() };
 	int err = HT_OK;
 
 	if (a->is_installed)
 		return HT_OK;
 	if (db_run(a->db, "DO (SELECT COUNT(*) FROM heptap_ledger, heptap_ids WHERE 0)") ==
 	    HT_EMISSING)
-		err = schema_make(a->db, SCHEMA_HEPTAP, "", today());
+		err = schema_make(a->db, SCHEMA_HEPTAP, &names);
 	a->is_installed = err == HT_OK;
 	return err;
 }

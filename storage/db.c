@@ -226,7 +226,7 @@ int64_t db_query(struct db *db, db_result_fn *fn, void *ctx, const char *sql)
 	result = mysql_store_result(db->my);
 	if (!result)
 		return mysql_errno(db->my) ? failed(db) : 0;
-	while ((row = mysql_fetch_row(result))) {
+	while (fn && (row = mysql_fetch_row(result))) {
 		fn(ctx, mysql_num_fields(result), row);
 		rows++;
 	}

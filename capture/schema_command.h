@@ -1,0 +1,18 @@
+/**
+ * @file
+ * `heptap schema`: our tables printed, made, or brought up to what they are in this version.
+ * Threads: main of a command.
+ */
+#pragma once
+#include "conf/conf.h"
+
+/** The words that may follow, for a usage error. */
+#define SCHEMA_USAGE                                                                     \
+	"schema takes print or install and parts (capture, reports, statistics, users, " \
+	"configuration; print also grants), or upgrade and perhaps --yes"
+
+/** Are these words good? @p argv: print, install or upgrade, and what follows. */
+bool schema_words_are_good(int argc, char **argv);
+
+/** @return an exit code. */
+int schema_command(const struct conf *conf, int argc, char **argv);
