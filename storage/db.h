@@ -68,8 +68,10 @@ uint64_t db_max_packet(const struct db *db);
 __attribute__((format(printf, 2, 3))) HT_MUST_CHECK int64_t db_run(struct db *db,
 								   const char *format, ...);
 
-/** Run one statement of any length and see its rows: texts, NULL for NULL; @p fn may be NULL. @return rows seen, or an error as
- * db_run(). */
+/**
+ * Run one statement of any length and see its rows: texts, NULL for NULL; @p fn may be NULL.
+ * @return rows seen, or an error as db_run().
+ */
 typedef void db_result_fn(void *ctx, unsigned columns, char **texts);
 HT_MUST_CHECK int64_t db_query(struct db *db, db_result_fn *fn, void *ctx, const char *sql);
 

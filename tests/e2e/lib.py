@@ -42,14 +42,14 @@ def check_equal(got, wanted, what):
 
 
 def wait_until(condition, seconds, what):
-    """Wait until condition() is true; its last value is returned."""
+    """Wait until condition() is true; its last value is returned. `what` may be a function: it is asked when the time is over."""
     deadline = time.monotonic() + seconds
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > deadline:
-            raise Failure(f"not within {seconds} s: {what}")
+            raise Failure(f"not within {seconds} s: {what() if callable(what) else what}")
         time.sleep(0.02)
 
 
@@ -214,7 +214,7 @@ http: {{ listen: '127.0.0.1:{self.http}' }}
             m = self.metrics()
             seen = m.sum("heptap_received_total") + m.sum("heptap_kernel_dropped_total")
             return m if seen >= received and m.sum("heptap_in_memory") == 0 and m.sum("heptap_in_spool") == 0 else None
-        return wait_until(at_rest, seconds, f"{received} messages received, all rows stored: {self.summary()}")
+        return wait_until(at_rest, seconds, lambda: f"{received} messages received, all rows stored: {self.summary()}")
 
     def summary(self):
         try:

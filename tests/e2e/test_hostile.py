@@ -45,7 +45,7 @@ REFUSED = [
     ("no payload", packet(ADDRESSES), "not_sip", "empty"),
     ("empty payload", packet(ADDRESSES + chunk(15, b"")), "not_sip", "empty"),
     ("only line ends", packet(ADDRESSES + chunk(15, b"\r\n\r\n")), "not_sip", "content"),
-    ("RTCP report", hep3(b'{"ssrc":1}', kind=5), "not_sip", "type"),
+    ("DNS record", hep3(b"{}", kind=53), "not_sip", "type"),
     ("unknown type", hep3(b"x", kind=200), "not_sip", "type"),
     ("HTTP", packet(ADDRESSES + chunk(15, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")), "not_sip", "content"),
     ("binary payload", packet(ADDRESSES + chunk(15, bytes(range(256)))), "not_sip", "content"),
