@@ -4,6 +4,8 @@
 (b) receiver CPU per million datagrams against a bare recvmmsg loop at the same rate
 (c) rows per second of one writer draining a spool against a bare bulk insert of the same rows, and CPU of either side
 (d) CPU of the whole of heptap from socket to commit, and of mariadbd, per million messages at a steady rate
+(e) the same as (b) over one TCP connection, against a loop that reads and frames
+(f) the same as (b) and (d) for the mix of all recorded senders: HEP 1, 2 and 3, compressed, RTCP and logs among SIP
 """
 import argparse
 import os
@@ -19,16 +21,18 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
 import lib  # noqa: E402
 
 CAPTURES = ["kamailio-v3-udp", "kamailio-v3-netcb", "captagent-v3-udp", "kamailio-v3-udp-large", "sngrep-v3-udp"]
+MIX = CAPTURES + ["kamailio-v1-udp", "kamailio-v2-udp", "opensips-v2-udp", "rtpengine-v3-rtcp-udp", "sample-hepgenjs-v3-udp",
+                  "sample-captagent-v3-zlib-udp"]
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def corpus(path):
-    """The SIP records of the captures as one file: u32 length and octets of each."""
+def corpus(path, captures=CAPTURES, all_types=False):
+    """The SIP records of the captures, or all records, as one file: u32 length and octets of each."""
     count = 0
     with open(path, "wb") as out:
-        for name in CAPTURES:
-            for packet in lib.udp_payloads(lib.FIXTURES / "hep" / f"{name}.pcap"):
-                if lib.chunk(11, b"\x01") in packet:
+        for name in captures:
+            for packet in lib.udp_payloads(next((lib.FIXTURES / "hep").glob(f"{name}.pcap*"))):
+                if all_types or lib.chunk(11, b"\x01") in packet:
                     out.write(struct.pack("=I", len(packet)) + packet)
                     count += 1
     return count
@@ -49,7 +53,8 @@ class Bench:
         self.build = pathlib.Path(build)
         self.folder = pathlib.Path(folder)
         self.pairs = pairs
-        self.file = self.folder / "datagrams"
+        self.file, self.mix_file = self.folder / "datagrams", self.folder / "mix"
+        corpus(self.mix_file, MIX, True)
         print(f"{corpus(self.file)} datagrams of {len(CAPTURES)} captures, {pairs} pairs")
 
     def tool(self, name, *arguments, **more):
@@ -62,14 +67,24 @@ class Bench:
         print(f"(a) decode + SIP + row {ours:.3f} us, bare field scan {scan:.3f} us per message")
         show("(a) row / scan", pairs, "at most", 3.5)
 
-    def receivers(self, rate=50_000, seconds=4):
+    def receivers(self, letter="b", file=None, how="", rate=50_000, seconds=4):
         pairs = []
         for turn in range(self.pairs):
-            pairs.append((self.receiver_ours(turn, rate, rate * seconds), self.receiver_bare(rate, rate * seconds)))
+            pairs.append((self.receiver_ours(f"{letter}{turn}", file, how, rate, rate * seconds),
+                          self.receiver_bare(file, how, rate, rate * seconds)))
         ours, bare = (statistics.median(p[i] for p in pairs) for i in (0, 1))
         extra = statistics.median(a - b for a, b in pairs)
-        print(f"(b) receiver CPU per million datagrams at {rate}/s: heptap {ours:.2f} s, bare {bare:.2f} s, "
-              f"difference median {extra:+.2f} s  (aim: at most +1.20)")
+        print(f"({letter}) receiver CPU per million {'packets over TCP' if how else 'datagrams'} at {rate}/s: heptap {ours:.2f} s, "
+              f"bare {bare:.2f} s, difference median {extra:+.2f} s  (aim: at most +1.20)")
+
+    def tcp(self):
+        self.receivers("e", how="tcp")
+
+    def mix(self):
+        self.receivers("f", self.mix_file)
+        if not hasattr(self, "db"):
+            self.database()
+        self.steady("f", self.mix_file)
 
     def warm(self, count):
         """Have the kernel's page cache as it is on a server that has run for a minute, where the pages of segments that expire are used
@@ -80,19 +95,20 @@ class Bench:
                 f.write(bytes(1 << 20))
         scratch.unlink()
 
-    def receiver_bare(self, rate, count):
+    def receiver_bare(self, file, how, rate, count):
         port = lib.free_port()
-        sink = subprocess.Popen([self.build / "tests/bench/bench_sink", str(port), str(count)], stdout=subprocess.PIPE, text=True)
+        more = [how] if how else []
+        sink = subprocess.Popen([self.build / "tests/bench/bench_sink", str(port), str(count), *more], stdout=subprocess.PIPE, text=True)
         sink.stdout.readline()
-        self.tool("bench_send", self.file, port, count, rate)
+        self.tool("bench_send", file or self.file, port, count, rate, *more)
         taken, cpu = sink.communicate()[0].split()
         return float(cpu) / int(taken) * 1e6
 
-    def receiver_ours(self, turn, rate, count):
-        h = lib.Heptap(self.build / "heptap", self.folder / f"b{turn}", "/nonexistent", top="hep_threads: 1")
+    def receiver_ours(self, name, file, how, rate, count):
+        h = lib.Heptap(self.build / "heptap", self.folder / name, "/nonexistent", top="hep_threads: 1")
         h.start()
         self.warm(count)
-        self.tool("bench_send", self.file, h.port, count, rate)
+        self.tool("bench_send", file or self.file, h.port, count, rate, *([how] if how else []))
         seen = lambda m: m.sum("heptap_received_total") + m.sum("heptap_kernel_dropped_total")
         lib.wait_until(lambda: seen(h.metrics()) >= count, 30, "all received")
         m = h.metrics()
@@ -101,11 +117,14 @@ class Bench:
         shutil.rmtree(h.folder)
         return cpu / m.sum("heptap_received_total") * 1e6
 
+    def database(self):
+        self.db = lib.Database(self.folder / "db", ["--innodb-buffer-pool-size=1G", "--innodb-flush-log-at-trx-commit=2"])
+        self.db.install()
+        self.db.start()
+
     def drain(self, count=150_000):
-        db = lib.Database(self.folder / "db", ["--innodb-buffer-pool-size=1G", "--innodb-flush-log-at-trx-commit=2"])
-        db.install()
-        db.start()
-        self.db = db
+        self.database()
+        db = self.db
         h = lib.Heptap(self.build / "heptap", self.folder / "c", "/nonexistent", storage="writers: 1", top="hep_threads: 1")
         h.start()
         self.tool("bench_send", self.file, h.port, count, 20_000)
@@ -157,15 +176,16 @@ class Bench:
         server = process_cpu(db.process.pid) - server
         return rows / wall, cpu / rows * 1e6, server / rows * 1e6
 
-    def steady(self, rate=20_000, seconds=6):
+    def steady(self, letter="d", file=None, rate=20_000, seconds=6):
         figures = []
         for turn in range(self.pairs):
+            h = lib.Heptap(self.build / "heptap", self.folder / f"{letter}s{turn}", self.db.socket, top="hep_threads: 1", storage="writers: 1")
+            h.install()
             self.empty(self.db)
-            h = lib.Heptap(self.build / "heptap", self.folder / f"d{turn}", self.db.socket, top="hep_threads: 1", storage="writers: 1")
             h.start()
             self.warm(rate * seconds)
             own, server, count = process_cpu(h.process.pid), process_cpu(self.db.process.pid), rate * seconds
-            self.tool("bench_send", self.file, h.port, count, rate)
+            self.tool("bench_send", file or self.file, h.port, count, rate)
             m = h.wait_at_rest(count)
             stored = m.sum("heptap_stored_total")
             own, server = process_cpu(h.process.pid) - own, process_cpu(self.db.process.pid) - server
@@ -175,7 +195,7 @@ class Bench:
             shutil.rmtree(h.folder)
         own, server = (statistics.median(f[i] for f in figures) for i in (0, 1))
         threads = {t: statistics.median(f[2][t] for f in figures) for t in figures[0][2]}
-        print(f"(d) CPU seconds per million messages at {rate}/s, socket to commit: heptap {own:.2f} (aim: at most 5.5), mariadbd {server:.2f}; "
+        print(f"({letter}) CPU seconds per million messages at {rate}/s, socket to commit: heptap {own:.2f} (aim: at most 5.5), mariadbd {server:.2f}; "
               + ", ".join(f"{t} {v:.2f}" for t, v in threads.items() if v >= 0.01))
 
     def end(self):
@@ -187,12 +207,12 @@ def main():
     p = argparse.ArgumentParser()
     p.add_argument("--build", required=True)
     p.add_argument("--pairs", type=int, default=5)
-    p.add_argument("--only", default="abcd")
+    p.add_argument("--only", default="abcdef")
     options = p.parse_args()
     folder = tempfile.mkdtemp(prefix="heptap-bench-")
     bench = Bench(options.build, folder, options.pairs)
     try:
-        for letter, run in (("a", bench.rows), ("b", bench.receivers), ("c", bench.drain), ("d", bench.steady)):
+        for letter, run in (("a", bench.rows), ("b", bench.receivers), ("c", bench.drain), ("d", bench.steady), ("e", bench.tcp), ("f", bench.mix)):
             if letter in options.only:
                 run()
     finally:
