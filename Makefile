@@ -8,7 +8,8 @@
 #   make asan tsan    unit tests and fuzz corpora under AddressSanitizer with UBSan, under ThreadSanitizer
 #   make fuzz         let the fuzzers look for something new, FUZZ_S seconds each (60)
 #   make bench        ratios against references of the same minute
-#   make soak         long random fault rounds
+#   make bench-long   against Debian's Kamailio sipcapture, highest rates over 20 s: half an hour
+#   make soak         long rounds: random faults, five million messages, a hundred thousand connections
 #   make lint format  headers compile alone, folders include downwards only; clang-format
 #   make install      DESTDIR and PREFIX are honoured
 #   make deps         install what is missing through apt
@@ -54,7 +55,7 @@ UNIT    := $(foreach t,$(wildcard tests/unit/test_*.c),$(if $(T),$(if $(findstri
 FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 BENCHES := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/*.c))
 
-.PHONY: all run test check unit e2e asan tsan replay fuzz bench soak lint format install clean help deps FORCE
+.PHONY: all run test check unit e2e asan tsan replay fuzz bench bench-long soak lint format install clean help deps FORCE
 .DEFAULT_GOAL := all
 .SECONDARY:
 all: $(B)/heptap
@@ -109,6 +110,9 @@ fuzz:
 	  build/fuzz/found/$$f tests/fuzz/corpus/$$f || exit 1; done
 bench: all $(BENCHES)
 	@python3 tests/bench/bench.py --build $(B)
+bench-long: all $(BENCHES)
+	@tests/deps.sh kamailio kamailio-mysql-modules
+	@python3 tests/bench/peer.py --build $(B)
 soak: all
 	@python3 tests/e2e/run.py --heptap $(B)/heptap --soak
 

@@ -309,6 +309,20 @@ def test_too_many_connections(world):
     check_once(world.db, range(200))
 
 
+def test_small_packets_of_the_server(world):
+    """max_allowed_packet of 1 MiB and messages of 60 KB: statements are cut to fit, by bulk and without."""
+    for name, environment in (("bulk", {}), ("plain", {"HEPTAP_NO_BULK": "1"})):
+        if not world.db:
+            world.database(["--max-allowed-packet=1M"])
+        world.db.query(f"CREATE DATABASE {name}", None)
+        h = world.heptap(name, database=name, environment=environment)
+        h.send([hep3(sip(n, size=60000)) for n in range(100)], pause_each=5)
+        m = h.wait_at_rest(100)
+        m.check_exact()
+        check_equal(world.db.number("SELECT COUNT(DISTINCT callid) FROM sip_capture WHERE LENGTH(msg) > 60000", name), 100, name)
+        check_equal((m.sum("heptap_retries_total"), h.stop()), (0, 0), "retries, exit code")
+
+
 def test_lock_of_somebody_else(world):
     """A table locked by another session: rows wait behind it and arrive once."""
     world.database()

@@ -135,6 +135,19 @@ def test_time_outs(world):
     h.wait_at_rest(0).check_exact()
 
 
+def test_dead_hosts_are_found_by_the_kernel(world):
+    """Each connection has its keep-alive timer, since nothing that we send would tell."""
+    world.database()
+    h = world.heptap()
+    with h.connect() as s:
+        s.sendall(message(1))
+        h.wait_at_rest(1)
+        with open("/proc/net/tcp") as f:
+            lines = [line.split() for line in f.readlines()[1:]]
+        timers = [x[5].split(":")[0] for x in lines if x[1].endswith(f":{h.port:04X}") and x[3] == "01"]
+        check_equal(timers, ["02"], "timers of the established connection (02: keep-alive)")
+
+
 def test_two_hundred_agents_at_once(world):
     """Each with packets cut anywhere, interleaved: every message once."""
     world.database()
