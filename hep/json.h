@@ -1,7 +1,8 @@
 /**
  * @file
- * SIP that comes inside JSON: OpenSIPS wraps it as {"payload":"..."}. One string of an object is
- * found and unescaped; no JSON library, no allocation. Source: RFC 8259. Threads: pure; any thread.
+ * One string out of a JSON object: OpenSIPS with homer5_on=0 sends its SIP messages as
+ * `{"payload":"<escaped>"}`. Source: RFC 8259. Only what has to be known to find the string is
+ * looked at; this is no validator.
  */
 #pragma once
 #include <stddef.h>
@@ -10,15 +11,19 @@
 #include "conf/err.h"
 #include "hep/cursor.h"
 
+#define JSON_MAX_DEPTH 64 /* of what is walked over */
+
 /**
- * Unescape one string member of the object at the front of a text.
+ * The first member of the outermost object that is called @p key and is a string.
  *
- * @param key    Name of the member; the first of that name counts. Members of members are not
- * looked at, nesting is bounded.
- * @param out    Room for the result, @p room octets. A text of n octets never unescapes to more
- * than n: an escape of 6 octets makes 3 at most, one pair of 12 makes 4.
- * @param value  The result, in @p out; may be empty.
- * @return HT_OK; HT_ENOTSIP: no object, or none with such a string; HT_EFULL: it does not fit.
+ * @param json   The object, behind blanks. What is behind the string is not looked at.
+ * @param key    Name, unescaped.
+ * @param out    Gets the octets: escapes resolved, \\u as UTF-8, halves of surrogate pairs as
+ * U+FFFD, everything else as it is. They are never more than the string has in @p json.
+ * @param value  On success what was written to @p out.
+ *
+ * @return HT_OK; HT_ENOTSIP: no object, no such string, malformed up to its end, or nested deeper
+ * than JSON_MAX_DEPTH; HT_EFULL: @p room is too small. Threads: pure; any thread.
  */
 HT_MUST_CHECK int json_unwrap(struct view json, const char *key, uint8_t *out, size_t room,
 			      struct view *value);

@@ -444,7 +444,7 @@ static int64_t content_length_of(struct view body)
 {
 	uint32_t n = number_at_front(body);
 
-	if (body.len == 0 || (uint8_t)(body.at[0] - '0') >= 10 || n == UINT32_MAX)
+	if (body.len == 0 || (uint8_t)(body.at[0] - '0') >= 10)
 		return -1;
 	return n;
 }

@@ -42,8 +42,8 @@ struct sip {
 	struct view rtp_stat;
 	struct view originator_ip;
 	uint32_t originator_port;
-	int32_t expires;		  /* s; -1: absent or no number */
-	int64_t content_length;		  /* octets, as said; -1: absent or no number */
+	int32_t expires;	/* s; -1: absent or no number */
+	int64_t content_length; /* octets, as said, UINT32_MAX if more; -1: absent or no number */
 	struct view extra[SIP_MAX_EXTRA]; /* in the order of struct sip_names */
 	uint32_t header_bytes;		  /* start line to empty line, both included */
 };

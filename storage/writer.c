@@ -39,12 +39,8 @@ struct source {
 	bool is_stopped;	      /* somebody else writes it */
 	uint64_t recovered, began_us; /* rows of an earlier start being stored since then
 					 (monotonic); 0: none */
-};
-
-/* A transaction whose COMMIT was not confirmed: what it would have done. */
-struct doubt {
-	uint64_t stream, seq;
-	struct batch_result result;
+	uint64_t tried_seq;	      /* last block of the last transaction that went to COMMIT */
+	struct batch_result tried; /* what it stored, should the ledger say that it went through */
 };
 
 struct writer {
@@ -63,7 +59,6 @@ struct writer {
 
 	void *buf; /* BATCH_MAX_BYTES: the batch's blocks */
 	struct batch *batch;
-	struct doubt doubt;
 
 	/* tries of the same blocks */
 	uint64_t tried_stream, tried_seq;
@@ -190,10 +185,12 @@ static void batch_is_committed(struct writer *w, struct source *src)
  * through. */
 static void doubt_settle(struct writer *w, const struct source *src, uint64_t seq, uint64_t rows)
 {
-	if (w->doubt.stream == src->stream->id && w->doubt.seq == seq)
-		result_count(w, &w->doubt.result);
+	enum layout_place some = w->options.layout->is_daily ? PLACE_REST : PLACE_SIP;
+
+	if (src->tried_seq == seq)
+		result_count(w, &src->tried);
 	else
-		counter_add(&w->counters.stored[PLACE_SIP], rows);
+		counter_add(&w->counters.stored[some], rows);
 }
 
 /*
@@ -281,9 +278,8 @@ static int transaction(struct writer *w, struct source *src)
 		lease_drop(&w->lease); /* some were drawn for rows that are rolled back */
 		return err;
 	}
-	w->doubt.stream = src->stream->id;
-	w->doubt.seq = last_seq;
-	w->doubt.result = *batch_result(w->batch);
+	src->tried_seq = last_seq;
+	src->tried = *batch_result(w->batch);
 	err = db_commit(w->db);
 	if (err < 0)
 		src->in_doubt = true;

@@ -1,14 +1,12 @@
 /*
- * hep/frame.c and hep/json.c: a stream cut into packets, a string out of JSON. The fuzz targets
- * state the properties; here are the borders, and what is held and when.
+ * hep/frame.c: a stream cut into packets. The fuzz target states the properties; here are the
+ * borders, and what is held and when.
  */
 #include "hep/frame.h"
 
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "hep/json.h"
 
 #define ROWS(table) ((int)(sizeof(table) / sizeof((table)[0])))
 #define A	    "HEP3\0\x08hi"
@@ -117,60 +115,6 @@ START_TEST(lost_framing_is_said_and_what_was_before_is_handed_on)
 }
 END_TEST
 
-/* ---- JSON ---- */
-
-static const struct {
-	const char *json, *want; /* NULL: none */
-} strings[] = {
-	{ "{\"payload\":\"x\"}", "x" },
-	{ " {\r\n\t\"payload\" : \"\" } \r\n", "" },
-	{ "{\"a\":1,\"b\":[{\"payload\":\"no\"},\"]}\"],\"payload\":\"yes\"}", "yes" },
-	{ "{\"payload\":1,\"payload\":\"second\"}", "second" },
-	{ "{\"payload\":\"first\",\"payload\":\"second\"}", "first" },
-	{ "{\"payl\\u006fad\":\"named with an escape\"}", "named with an escape" },
-	{ "{\"payload\":\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"}", "\"\\/\b\f\n\r\t" },
-	{ "{\"payload\":\"\\u00e7\\u20ac\\ud83d\\ude80\"}",
-	  "\xc3\xa7\xe2\x82\xac\xf0\x9f\x9a\x80" },
-	{ "{\"payload\":\"\\ud83d\\ud83d\\ude80 \\ude80\"}",
-	  "\xef\xbf\xbd\xf0\x9f\x9a\x80 \xef\xbf\xbd" },
-	{ "{\"payload\":\"raw \r\n and \xff\"}", "raw \r\n and \xff" },
-	{ "{\"x\":true,\"y\":null,\"payload\":\"z\"", "z" }, /* cut behind it */
-	{ "{}", NULL },
-	{ "{\"payload\":1}", NULL },
-	{ "{\"payload\":{\"payload\":\"x\"}}", NULL },
-	{ "[{\"payload\":\"x\"}]", NULL },
-	{ "{\"payload\":\"x", NULL },
-	{ "{\"payload\":\"\\x\"}", NULL },
-	{ "{\"payload\":\"\\u12g4\"}", NULL },
-	{ "{\"payload\":\"\\", NULL },
-	{ "{payload:\"x\"}", NULL },
-	{ "{\"payload\" \"x\"}", NULL },
-	{ "{\"a\":[1}}", NULL },
-	{ "{", NULL },
-	{ "", NULL },
-	{ "{\"a\":[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]],\"payload\":\"x\"}", NULL },
-};
-
-START_TEST(string_of_an_object)
-{
-	const char *want = strings[_i].want;
-	uint8_t out[128];
-	struct view v;
-	int err = json_unwrap(view_of(strings[_i].json), "payload", out, sizeof(out), &v);
-
-	ck_assert_int_eq(err, want ? HT_OK : HT_ENOTSIP);
-	if (!want)
-		return;
-	ck_assert(view_is(v, want));
-	ck_assert_int_eq(json_unwrap(view_of(strings[_i].json), "payload", out, strlen(want), &v),
-			 HT_OK);
-	if (*want)
-		ck_assert_int_eq(json_unwrap(view_of(strings[_i].json), "payload", out,
-					     strlen(want) - 1, &v),
-				 HT_EFULL);
-}
-END_TEST
-
 int main(void)
 {
 	Suite *s = suite_create("frame");
@@ -183,7 +127,6 @@ int main(void)
 	tcase_add_test(t, largest_packet_octet_by_octet);
 	tcase_add_loop_test(t, lost_framing_is_said_and_what_was_before_is_handed_on, 0,
 			    ROWS(broken));
-	tcase_add_loop_test(t, string_of_an_object, 0, ROWS(strings));
 	suite_add_tcase(s, t);
 	runner = srunner_create(s);
 	srunner_run_all(runner, CK_ENV);
