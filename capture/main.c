@@ -182,7 +182,7 @@ static const struct command commands[] = {
 	  "users (Homer 3),\nconfiguration (Homer 5); print also grants, for accounts with no more "
 	  "rights than they need. install makes\nthe database, if it is missing; what is there "
 	  "stays as it "
-	  "is. upgrade says what tables that are there\nlack of ours, and adds it after a yes, or "
+	  "is. upgrade says what the database\nlacks of it, and adds it after a yes, or "
 	  "with "
 	  "--yes; it drops and narrows nothing.\n",
 	  command_schema },

@@ -1,6 +1,7 @@
 /* Parts by name; upgrade says first what it would do. */
 #include "capture/schema_command.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include "conf/clock.h"
 #include "storage/db.h"
 #include "storage/schema.h"
+#include "storage/upgrade.h"
 
 enum { EXIT_DONE = 0, EXIT_WRONG = 1, EXIT_REFUSED = 3 };
 
@@ -23,6 +25,7 @@ static const struct part {
 	{ "reports", SCHEMA_RTCP, true, true },
 	{ "reports", SCHEMA_REPORT, true, true },
 	{ "reports", SCHEMA_LOGS, true, true },
+	{ "reports", SCHEMA_WEBRTC, true, true },
 	{ "statistics", SCHEMA_STATISTICS, true, true },
 	{ "users", SCHEMA_USERS, false, true },
 	{ "configuration", SCHEMA_CONFIGURATION, false, true },
@@ -70,7 +73,8 @@ static struct schema_names names_for(const struct conf *conf, enum schema_part p
 	return (struct schema_names){ .database = conf->storage.database,
 				      .table = is_report ? schema_report_table(part)
 							 : conf->storage.table,
-				      .today = (uint32_t)(clock_wall_us() / 86400000000ULL) };
+				      .today = (uint32_t)(clock_wall_us() / 86400000000ULL),
+				      .is_daily = conf->storage.layout == CONF_LAYOUT_HOMER5 };
 }
 
 /* With daily tables the one for SIP is none of them: the server makes those. */
@@ -117,7 +121,8 @@ static int open_server(const struct conf *conf, struct db **out)
 				.user = conf->storage.user,
 				.password = password,
 				.port = conf->storage.port,
-				.autocommit = true };
+				.autocommit = true,
+				.is_patient = true };
 	int err;
 
 	if (conf_password(conf, password, sizeof(password)) < 0) {
@@ -143,6 +148,13 @@ static int use_database(const struct conf *conf, struct db *db)
 	return EXIT_DONE;
 }
 
+static const char *database_of(const struct conf *conf, enum schema_part part)
+{
+	return part == SCHEMA_USERS	      ? "homer_users"
+	       : part == SCHEMA_CONFIGURATION ? "homer_configuration"
+					      : conf->storage.database;
+}
+
 static int install(const struct conf *conf, struct db *db, int argc, char **argv)
 {
 	const char *last = "";
@@ -155,7 +167,8 @@ static int install(const struct conf *conf, struct db *db, int argc, char **argv
 		if (schema_make(db, parts[i].part, &names) < 0)
 			return complain(conf, db, "making the tables");
 		if (strcmp(last, parts[i].word) != 0)
-			printf("%s: %s is there\n", conf->storage.database, parts[i].word);
+			printf("%s: %s is there\n", database_of(conf, parts[i].part),
+			       parts[i].word);
 		last = parts[i].word;
 	}
 	return EXIT_DONE;
@@ -163,51 +176,72 @@ static int install(const struct conf *conf, struct db *db, int argc, char **argv
 
 /* ---- upgrade ---- */
 
-struct upgrade {
-	struct db *db;
-	FILE *why, *sql;
-	int changes; /* or an error */
+/* The daily tables that are there; names are kept, since the connection answers one question at a
+ * time. */
+struct days {
+	char (*name)[65];
+	size_t count;
+	bool is_full;
 };
 
-static void compare(struct upgrade *u, enum schema_part part, const char *table)
+static void day_see(void *ctx, unsigned columns, char **texts)
 {
-	int n = u->changes < 0 ? u->changes : schema_compare(u->db, part, table, u->why, u->sql);
+	struct days *d = ctx;
+	void *grown;
 
-	u->changes = n < 0 ? n : u->changes + n;
+	if (columns != 1 || !texts[0] || d->is_full)
+		return;
+	grown = reallocarray(d->name, d->count + 1, sizeof(*d->name));
+	d->is_full = !grown;
+	if (!grown)
+		return;
+	d->name = grown;
+	snprintf(d->name[d->count++], sizeof(*d->name), "%s", texts[0]);
 }
 
-/* Names are kept, since the connection answers one question at a time. */
-struct tables {
-	char name[2048][65];
-	unsigned count;
-};
-
-static void table_see(void *ctx, unsigned columns, char **texts)
+/* @return statements, or an error. */
+static int compare_days(struct db *db, const struct schema_names *names, FILE *out)
 {
-	struct tables *t = ctx;
-
-	if (columns == 1 && texts[0] && t->count < 2048)
-		snprintf(t->name[t->count++], 65, "%s", texts[0]);
-}
-
-/* The table of SIP messages, or the daily ones. */
-static void compare_capture(struct upgrade *u, const char *table)
-{
-	struct tables *t = calloc(1, sizeof(*t));
+	struct days d = { 0 };
 	char sql[512];
 	int64_t rows;
+	int n, sum = 0;
 
 	snprintf(sql, sizeof(sql),
 		 "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() "
-		 "AND (table_name = '%s' OR table_name REGEXP "
-		 "'^%s_(call|registration|rest)_([0-9]{8}|past)$')",
-		 table, table);
-	rows = t ? db_query(u->db, table_see, t, sql) : -1;
-	if (rows < 0)
-		u->changes = (int)rows;
-	for (unsigned i = 0; t && i < t->count; i++)
-		compare(u, SCHEMA_CAPTURE, t->name[i]);
-	free(t);
+		 "AND table_name REGEXP '^%s_(call|registration|rest)_([0-9]{8}|past)$' "
+		 "ORDER BY table_name",
+		 names->table);
+	rows = db_query(db, day_see, &d, sql);
+	if (rows < 0 || d.is_full)
+		sum = rows < 0 ? (int)rows : -ENOMEM;
+	for (size_t i = 0; i < d.count && sum >= 0; i++) {
+		struct schema_names of_day = *names;
+
+		of_day.table = d.name[i];
+		n = upgrade_compare(db, SCHEMA_CAPTURE_DAY, &of_day, out);
+		sum = n < 0 ? n : sum + n;
+	}
+	free(d.name);
+	return sum;
+}
+
+/* Everything of ours in the database. @return statements, or an error. */
+static int compare(const struct conf *conf, struct db *db, FILE *out)
+{
+	struct schema_names names = names_for(conf, SCHEMA_CAPTURE);
+	int sum = compare_days(db, &names, out);
+
+	for (size_t i = 0; i < PARTS && sum >= 0; i++) {
+		int n;
+
+		if (!parts[i].is_default || !is_for(conf, parts[i].part))
+			continue;
+		names = names_for(conf, parts[i].part);
+		n = upgrade_compare(db, parts[i].part, &names, out);
+		sum = n < 0 ? n : sum + n;
+	}
+	return sum;
 }
 
 static bool is_agreed(int argc)
@@ -218,68 +252,80 @@ static bool is_agreed(int argc)
 		return true;
 	if (!isatty(STDIN_FILENO))
 		return false;
-	printf("Run this? Each ALTER TABLE may rewrite its table. [yes/no] ");
+	printf("Run this? [yes/no] ");
 	fflush(stdout);
 	return fgets(answer, sizeof(answer), stdin) && strcmp(answer, "yes\n") == 0;
 }
 
-static int upgrade_run(const struct conf *conf, struct upgrade *u, int argc, const char *why,
-		       const char *sql)
-{
-	int code = EXIT_DONE;
+struct running {
+	const struct conf *conf;
+	struct db *db;
+	unsigned done, refused;
+};
 
-	if (u->changes < 0)
-		return complain(conf, u->db, "comparing the tables");
-	if (u->changes == 0) {
-		printf("%s: nothing to do\n", conf->storage.database);
-		return EXIT_DONE;
+/* What one table refuses does not keep the others from what they need. */
+static int statement_run(void *ctx, const char *statement)
+{
+	struct running *r = ctx;
+	char doing[128];
+	int64_t rows = db_query(r->db, NULL, NULL, statement);
+
+	if (rows >= 0) {
+		r->done++;
+		return HT_OK;
 	}
-	printf("%s%s", why, sql);
-	if (!is_agreed(argc)) {
-		printf("nothing was done; --yes does it\n");
-		return EXIT_DONE;
-	}
-	if (schema_run(u->db, sql) < 0)
-		code = complain(conf, u->db, "changing the tables");
-	else
+	r->refused++;
+	snprintf(doing, sizeof(doing), "%.*s", (int)strcspn(statement, "(\n"), statement);
+	complain(r->conf, r->db, doing);
+	return rows == HT_ECONN ? (int)rows : HT_OK;
+}
+
+static int upgrade_run(const struct conf *conf, struct db *db, const char *sql)
+{
+	struct running r = { .conf = conf, .db = db };
+	int err = schema_each(sql, statement_run, &r);
+
+	if (err == HT_OK && r.refused == 0) {
 		printf("done\n");
-	return code;
+		return EXIT_DONE;
+	}
+	if (r.refused == 0)
+		fprintf(stderr, "heptap: %s\n", ht_strerror(err));
+	printf("%u done, %u refused%s\n", r.done, r.refused,
+	       err < 0 ? "; the rest was not tried" : "");
+	return EXIT_REFUSED;
 }
 
 static int upgrade(const struct conf *conf, struct db *db, int argc)
 {
-	static const char *const statistics[] = {
-		"stats_method",	    "stats_data",    "stats_ip",   "stats_useragent", "stats_geo",
-		"stats_dest_reply", "stats_generic", "alarm_data", "alarm_config"
-	};
-	char *why = NULL, *sql = NULL;
-	size_t why_len, sql_len;
-	struct upgrade u = { .db = db,
-			     .why = open_memstream(&why, &why_len),
-			     .sql = open_memstream(&sql, &sql_len) };
-	int code;
+	char *sql = NULL;
+	size_t len;
+	FILE *out = open_memstream(&sql, &len);
+	int code = EXIT_DONE, changes = out ? compare(conf, db, out) : -ENOMEM;
 
-	if (!u.why || !u.sql) {
+	if (out && fclose(out) != 0 && changes >= 0)
+		changes = -ENOMEM;
+	if (changes == -ENOMEM) {
 		fprintf(stderr, "heptap: out of memory\n");
-		return EXIT_REFUSED;
+		code = EXIT_REFUSED;
+	} else if (changes < 0) {
+		code = complain(conf, db, "comparing the tables");
+	} else if (changes == 0) {
+		printf("%s%s: nothing to do\n", sql, conf->storage.database);
+	} else {
+		printf("%s", sql);
+		if (is_agreed(argc))
+			code = upgrade_run(conf, db, sql);
+		else
+			printf("nothing was done; --yes does it\n");
 	}
-	compare_capture(&u, conf->storage.table);
-	for (enum schema_part p = SCHEMA_RTCP; p <= SCHEMA_LOGS; p++)
-		compare(&u, p, schema_report_table(p));
-	compare(&u, SCHEMA_HEPTAP, "heptap_ledger");
-	compare(&u, SCHEMA_HEPTAP, "heptap_ids");
-	for (size_t i = 0; i < sizeof(statistics) / sizeof(statistics[0]); i++)
-		compare(&u, SCHEMA_STATISTICS, statistics[i]);
-	fclose(u.why);
-	fclose(u.sql);
-	code = upgrade_run(conf, &u, argc, why, sql);
-	free(why);
 	free(sql);
 	return code;
 }
 
 int schema_command(const struct conf *conf, int argc, char **argv)
 {
+	bool is_install = strcmp(argv[0], "install") == 0;
 	struct db *db;
 	int code;
 
@@ -288,10 +334,12 @@ int schema_command(const struct conf *conf, int argc, char **argv)
 	code = open_server(conf, &db);
 	if (code != EXIT_DONE)
 		return code;
-	code = use_database(conf, db);
+	if (is_install)
+		code = use_database(conf, db);
+	else if (db_run(db, "USE `%s`", conf->storage.database) < 0)
+		code = complain(conf, db, "choosing the database");
 	if (code == EXIT_DONE)
-		code = strcmp(argv[0], "install") == 0 ? install(conf, db, argc, argv)
-						       : upgrade(conf, db, argc);
+		code = is_install ? install(conf, db, argc, argv) : upgrade(conf, db, argc);
 	db_close(db);
 	return code;
 }

@@ -7,9 +7,10 @@
 #include "conf/conf.h"
 
 /** The words that may follow, for a usage error. */
-#define SCHEMA_USAGE                                                                     \
-	"schema takes print or install and parts (capture, reports, statistics, users, " \
-	"configuration; print also grants), or upgrade and perhaps --yes"
+#define SCHEMA_USAGE                                                                              \
+	"schema takes print or install and parts (capture, reports, statistics, users, "          \
+	"configuration; print also grants, for an administrator to run), or upgrade and perhaps " \
+	"--yes"
 
 /** Are these words good? @p argv: print, install or upgrade, and what follows. */
 bool schema_words_are_good(int argc, char **argv);

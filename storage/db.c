@@ -118,7 +118,7 @@ const char *db_last_error(const struct db *db)
  * wait_timeout at most, which is hours by default; every thread that keeps a connection says
  * something more often than that.
  */
-static int session_begin(struct db *db, bool autocommit)
+static int session_begin(struct db *db, const struct db_options *o)
 {
 	if (mysql_set_character_set(db->my, "utf8mb4"))
 		return failed(db);
@@ -127,7 +127,9 @@ static int session_begin(struct db *db, bool autocommit)
 		    "SET time_zone='+00:00', sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', "
 		    "innodb_lock_wait_timeout=20, lock_wait_timeout=20, wait_timeout=30"))
 		return failed(db);
-	if (mysql_autocommit(db->my, autocommit))
+	if (o->is_patient && mysql_query(db->my, "SET wait_timeout=28800"))
+		return failed(db);
+	if (mysql_autocommit(db->my, o->autocommit))
 		return failed(db);
 	return HT_OK;
 }
@@ -140,7 +142,7 @@ static void packet_size_read(void *ctx, unsigned columns, char **texts)
 
 int db_open(struct db **out, const struct db_options *o)
 {
-	unsigned connect_s = CONNECT_S, read_s = READ_S, write_s = WRITE_S;
+	unsigned connect_s = CONNECT_S, read_s = o->is_patient ? 0 : READ_S, write_s = WRITE_S;
 	struct db *db = calloc(1, sizeof(*db));
 	unsigned long capabilities = 0;
 	int err;
@@ -158,7 +160,7 @@ int db_open(struct db **out, const struct db_options *o)
 	mysql_options(db->my, MYSQL_SET_CHARSET_NAME, "utf8mb4");
 	err = mysql_real_connect(db->my, o->host, o->user, o->password, o->database, o->port,
 				 o->socket && o->socket[0] ? o->socket : NULL, 0)
-		      ? session_begin(db, o->autocommit)
+		      ? session_begin(db, o)
 		      : failed(db);
 	if (err == HT_OK)
 		err = (int)db_query(db, packet_size_read, &db->max_packet,
@@ -373,9 +375,8 @@ static void sql_append_value(struct db_insert *in, enum db_kind kind, const stru
 
 static int multi_row_send(struct db_insert *in)
 {
-	int err = mysql_real_query(in->db->my, in->sql, (unsigned long)in->sql_len)
-			  ? failed(in->db)
-			  : HT_OK;
+	int err = mysql_real_query(in->db->my, in->sql, (unsigned long)in->sql_len) ? failed(in->db)
+										    : HT_OK;
 
 	in->sql_len = 0;
 	return err;

@@ -19,6 +19,7 @@ struct db_options {
 	const char *host, *socket, *user, *password, *database; /* database NULL: none chosen */
 	unsigned port;
 	bool autocommit;
+	bool is_patient;    /* a statement may take hours, and a person may think before the next */
 	bool no_bulk;	    /* multi-row INSERT even where bulk statements are there */
 	bool no_row_number; /* do not ask which row was refused */
 };
@@ -41,7 +42,8 @@ struct db_value {
 typedef void db_row_fn(void *ctx, size_t row, struct db_value *values);
 
 /**
- * Connect: time-outs 10 s to connect, 30 s to read and to write; session in UTC, utf8mb4, strict.
+ * Connect: time-outs 10 s to connect, 30 s to read and to write (patient: none to read, 8 h between
+ * statements); session in UTC, utf8mb4, strict.
  * @return HT_OK and a connection for db_close(); HT_ECONN, HT_EDENIED or HT_EDB with the server's
  * words in db_last_error(NULL).
  */

@@ -1,7 +1,7 @@
 /**
  * @file
- * Our own tables: the SQL of web-sql/ with its places filled in, printed, run, or compared with the
- * tables that are there. Threads: pure, or the caller's connection.
+ * Our own tables: the SQL of web-sql/ with its places filled in, printed or run. Threads: pure, or
+ * the caller's connection.
  */
 #pragma once
 #include <stdbool.h>
@@ -18,6 +18,7 @@ enum schema_part {
 	SCHEMA_RTCP,
 	SCHEMA_REPORT,
 	SCHEMA_LOGS,
+	SCHEMA_WEBRTC, /* stays empty; Homer 5 searches it */
 	SCHEMA_HEPTAP, /* ledger and ids */
 	SCHEMA_STATISTICS,
 	SCHEMA_USERS,	      /* Homer 3's, a database of its own */
@@ -30,6 +31,7 @@ struct schema_names {
 	const char *database; /* in grants and examples */
 	const char *table;    /* of the part; in grants and examples, of SIP messages */
 	uint32_t today;	      /* days since 1970, UTC: partitions are made from there on */
+	bool is_daily;	      /* SIP messages have a table for each day and kind */
 };
 
 /** Print the statements that make a part. @return HT_OK or -errno. */
@@ -47,19 +49,20 @@ HT_MUST_CHECK int schema_make(struct db *db, enum schema_part part,
 const char *schema_report_table(enum schema_part part);
 
 /**
- * Compare a table that is there with ours: columns and keys that it lacks, texts that are narrower
- * or of a character set that loses octets. Nothing is ever dropped or narrowed.
- *
- * @param why  Lines of SQL comment that say what is different.
- * @return statements (one ALTER TABLE each) printed to @p sql, ends of statement included; 0:
- * nothing to do; an error of db_query(). A table that is not there counts as nothing to do.
+ * What schema_print() prints, as a string.
+ * @param out  To be freed; NULL after an error.
+ * @return HT_OK or -errno.
  */
-HT_MUST_CHECK int schema_compare(struct db *db, enum schema_part part, const char *table, FILE *why,
-				 FILE *sql);
+HT_MUST_CHECK int schema_text(char **out, enum schema_part part, const struct schema_names *names);
 
-/** Run statements that end in ";\n"; lines of comment are passed over. @return HT_OK or an error.
+/** See one statement, without its end. @return HT_OK to go on. */
+typedef int schema_statement_fn(void *ctx, const char *statement);
+
+/**
+ * Each statement of a text; they end in ";\n", lines of comment are passed over.
+ * @return HT_OK, -ENOMEM, or what @p fn returned that was not HT_OK.
  */
-HT_MUST_CHECK int schema_run(struct db *db, const char *sql);
+HT_MUST_CHECK int schema_each(const char *text, schema_statement_fn *fn, void *ctx);
 
 /** "p20261120" for a day since 1970. @p out holds 16 octets. */
 void schema_partition_name(char out[16], uint32_t day);

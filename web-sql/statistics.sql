@@ -75,11 +75,13 @@ CREATE TABLE IF NOT EXISTS `stats_dest_reply` (
   `from_date` timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP,
   `to_date` timestamp NOT NULL DEFAULT '1971-01-01 00:00:01',
   `prefix` varchar(100) NOT NULL DEFAULT '',
+  `method` varchar(50) NOT NULL DEFAULT '',
+  `country` varchar(255) NOT NULL DEFAULT 'UN',
   `status_code` varchar(10) NOT NULL DEFAULT '',
   `reason_phrase` varchar(100) NOT NULL DEFAULT '',
   `total` bigint NOT NULL DEFAULT 0,
   PRIMARY KEY (`id`, `from_date`),
-  UNIQUE KEY `bucket` (`from_date`, `to_date`, `prefix`, `status_code`, `reason_phrase`),
+  UNIQUE KEY `bucket` (`from_date`, `to_date`, `prefix`, `method`, `country`, `status_code`, `reason_phrase`),
   KEY `to_date` (`to_date`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci;
 
@@ -124,3 +126,76 @@ CREATE TABLE IF NOT EXISTS `alarm_config` (
   PRIMARY KEY (`id`),
   UNIQUE KEY `type` (`type`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci;
+
+-- Where capture scripts of Kamailio and OpenSIPS count between two buckets. heptap counts in memory of its own; these are for a database
+-- that both write to.
+CREATE TABLE IF NOT EXISTS `stats_method_mem` (
+  `id` bigint unsigned NOT NULL AUTO_INCREMENT,
+  `create_date` timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP,
+  `method` varchar(50) NOT NULL DEFAULT '',
+  `auth` tinyint NOT NULL DEFAULT 0,
+  `cseq` varchar(100) NOT NULL DEFAULT '',
+  `totag` tinyint NOT NULL DEFAULT 0,
+  `total` bigint NOT NULL DEFAULT 0,
+  PRIMARY KEY (`id`),
+  UNIQUE KEY `bucket` (`method`, `auth`, `totag`, `cseq`)
+) ENGINE=MEMORY DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci;
+
+CREATE TABLE IF NOT EXISTS `stats_ip_mem` (
+  `id` bigint unsigned NOT NULL AUTO_INCREMENT,
+  `create_date` timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP,
+  `method` varchar(50) NOT NULL DEFAULT '',
+  `source_ip` varchar(255) NOT NULL DEFAULT '0.0.0.0',
+  `total` bigint NOT NULL DEFAULT 0,
+  PRIMARY KEY (`id`),
+  UNIQUE KEY `bucket` (`method`, `source_ip`)
+) ENGINE=MEMORY DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci;
+
+CREATE TABLE IF NOT EXISTS `stats_useragent_mem` (
+  `id` bigint unsigned NOT NULL AUTO_INCREMENT,
+  `create_date` timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP,
+  `useragent` varchar(100) NOT NULL DEFAULT '',
+  `method` varchar(50) NOT NULL DEFAULT '',
+  `total` bigint NOT NULL DEFAULT 0,
+  PRIMARY KEY (`id`),
+  UNIQUE KEY `bucket` (`method`, `useragent`)
+) ENGINE=MEMORY DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci;
+
+CREATE TABLE IF NOT EXISTS `stats_geo_mem` (
+  `id` bigint unsigned NOT NULL AUTO_INCREMENT,
+  `create_date` timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP,
+  `method` varchar(50) NOT NULL DEFAULT '',
+  `country` varchar(255) NOT NULL DEFAULT 'UN',
+  `lat` float NOT NULL DEFAULT 0,
+  `lon` float NOT NULL DEFAULT 0,
+  `total` bigint NOT NULL DEFAULT 0,
+  PRIMARY KEY (`id`),
+  UNIQUE KEY `bucket` (`method`, `country`)
+) ENGINE=MEMORY DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci;
+
+CREATE TABLE IF NOT EXISTS `stats_dest_mem` (
+  `id` bigint unsigned NOT NULL AUTO_INCREMENT,
+  `create_date` timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP,
+  `prefix` varchar(50) NOT NULL DEFAULT '',
+  `method` varchar(50) NOT NULL DEFAULT '',
+  `status_code` varchar(10) NOT NULL DEFAULT '',
+  `reason_phrase` varchar(100) NOT NULL DEFAULT '',
+  `country` varchar(255) NOT NULL DEFAULT 'UN',
+  `lat` float NOT NULL DEFAULT 0,
+  `lon` float NOT NULL DEFAULT 0,
+  `duration` int DEFAULT NULL,
+  `total` bigint NOT NULL DEFAULT 0,
+  PRIMARY KEY (`id`)
+) ENGINE=MEMORY DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci;
+
+CREATE TABLE IF NOT EXISTS `alarm_data_mem` (
+  `id` bigint unsigned NOT NULL AUTO_INCREMENT,
+  `create_date` timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP,
+  `type` varchar(50) NOT NULL DEFAULT '',
+  `total` bigint NOT NULL DEFAULT 0,
+  `source_ip` varchar(150) NOT NULL DEFAULT '0.0.0.0',
+  `description` varchar(256) NOT NULL DEFAULT '',
+  `status` int NOT NULL DEFAULT 1,
+  PRIMARY KEY (`id`),
+  UNIQUE KEY `bucket` (`type`, `source_ip`)
+) ENGINE=MEMORY DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci;

@@ -83,12 +83,17 @@ class Database:
         self.log = self.folder / "mariadbd.log"
         self.folder.mkdir(parents=True, exist_ok=True)
 
+    def tmp(self):
+        """A folder of its own for temporary tables: a server that starts removes what others have in theirs."""
+        (self.folder / "tmp").mkdir(exist_ok=True)
+        return self.folder / "tmp"
+
     def install(self, template=None):
         data = self.folder / "data"
         if template:
             shutil.copytree(template, data)
             return
-        subprocess.run(["mariadb-install-db", "--no-defaults", f"--datadir={data}", f"--user={os.environ.get('USER', 'root')}",
+        subprocess.run(["mariadb-install-db", "--no-defaults", f"--datadir={data}", f"--tmpdir={self.tmp()}", f"--user={os.environ.get('USER', 'root')}",
                         "--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve", "--force"],
                        check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
@@ -96,7 +101,7 @@ class Database:
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 ["mariadbd", "--no-defaults", "--user=root", f"--datadir={self.folder / 'data'}", f"--socket={self.socket}",
-                 f"--pid-file={self.folder / 'pid'}", "--skip-networking", "--innodb-buffer-pool-size=256M",
+                 f"--pid-file={self.folder / 'pid'}", f"--tmpdir={self.tmp()}", "--skip-networking", "--innodb-buffer-pool-size=256M",
                  "--innodb-log-file-size=128M", *self.options, *extra],
                 stdout=log, stderr=log, start_new_session=True)
         wait_until(self.answers, 60, "MariaDB answers")

@@ -1,8 +1,13 @@
 """The tables that we make: valid everywhere, with what Homer asks for, accounts with no more than they need, and upgrades that lose nothing."""
+import os
+import pty
 import re
+import signal
+import subprocess
+import time
 
 import tables
-from lib import check, check_equal, check_once, hep3, sip
+from lib import check, check_equal, check_once, hep3, only_waits, sip, wait_until
 
 # Modes of MySQL 5.7 and 8 by default.
 MYSQL_MODES = "ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
@@ -19,8 +24,13 @@ HOMER = {
     "report_capture": "id, date, micro_ts, correlation_id, type, msg", "logs_capture": "id, date, micro_ts, correlation_id, type, msg",
     "stats_method": "id, from_date, to_date, method, auth, totag, cseq, total", "stats_data": "id, from_date, to_date, type, total",
     "stats_ip": "id, from_date, to_date, method, source_ip, total", "stats_useragent": "id, from_date, to_date, useragent, method, total",
-    "stats_geo": "id, from_date, to_date, country, lat, lon, total", "stats_dest_reply": "from_date, to_date, prefix, status_code, reason_phrase, total",
+    "stats_geo": "id, from_date, to_date, method, country, lat, lon, total", "stats_dest_reply": "id, country, prefix, method, status_code, total, from_date, to_date, reason_phrase",
     "stats_generic": "from_date, to_date, type, tag, total", "alarm_data": "id, create_date, type, total, source_ip, description, status",
+    "webrtc_capture": "id, date, micro_ts, correlation_id, session_id, method, caller, callee, source_ip, source_port, proto, family, type, node, msg",
+    "stats_method_mem": "id, create_date, method, auth, cseq, totag, total", "stats_ip_mem": "id, create_date, method, source_ip, total",
+    "stats_useragent_mem": "id, create_date, useragent, method, total", "stats_geo_mem": "id, create_date, method, country, lat, lon, total",
+    "stats_dest_mem": "id, create_date, prefix, method, status_code, reason_phrase, country, lat, lon, duration, total",
+    "alarm_data_mem": "id, create_date, type, total, source_ip, description, status",
     "alarm_config": "id, name, startdate, stopdate, type, value, notify, email, createdate, active",
     "homer_users.homer_hosts": "id, host, name, status", "homer_users.homer_logon": "userid, useremail, password, userlevel",
     "homer_users.homer_nodes": "id, host, dbname, dbport, dbusername, dbpassword, dbtables, name, status",
@@ -99,7 +109,6 @@ def grant(world, h):
 
 
 def refused(world, user, sql):
-    import subprocess
     command = world.db.client(sql, "homer_db")
     command[command.index("root")] = user
     command.insert(1 + command.index("--no-defaults"), f"--password=pw-{ {'homer_writer': 1, 'homer_admin': 2, 'homer_reader': 3}[user] }")
@@ -131,13 +140,14 @@ def test_admin_account(world):
     h = world.heptap(start=False)
     run(h, "install", *PARTS)
     grant(world, h)
+    world.db.query("CREATE DATABASE homerXdb; CREATE TABLE homerXdb.sip_capture (id int)")
     world.db.query("DROP TABLE sip_capture, rtcp_capture, report_capture, logs_capture, heptap_ledger, heptap_ids")
     h.write(user="homer_admin", storage="password: pw-2")
     h.start()
     h.send([hep3(sip(n)) for n in range(50)] + [hep3(b"{}", kind=k) for k in (5, 35, 100)])
     h.wait_at_rest(53).check_exact()
     check_once(world.db, range(50))
-    for sql in ("SELECT * FROM homer_users.homer_logon", "CREATE USER x", "DROP DATABASE homer_users"):
+    for sql in ("SELECT * FROM homer_users.homer_logon", "CREATE USER x", "DROP DATABASE homer_users", "DROP TABLE homerXdb.sip_capture"):
         check(refused(world, "homer_admin", sql), f"the administrator may not: {sql}")
 
 
@@ -152,6 +162,180 @@ def test_reader_account(world):
         check(not refused(world, "homer_reader", sql), f"the reader may: {sql}")
     for sql in ("DELETE FROM sip_capture", "INSERT INTO stats_data (type) VALUES ('x')", "DROP TABLE sip_capture", "UPDATE heptap_ledger SET seq = 1"):
         check(refused(world, "homer_reader", sql), f"the reader may not: {sql}")
+
+
+def test_writer_account_with_daily_tables(world):
+    """Tables of days to come cannot be named in a grant; the writer stores into those that somebody made."""
+    world.database()
+    h = world.heptap(start=False, storage="layout: homer5", install=False)
+    run(h, "install")
+    grant(world, h)
+    h.write(user="homer_admin", storage="password: pw-2\n  layout: homer5")
+    h.start()  # makes the daily tables
+    h.send([hep3(sip(1))])
+    h.wait_at_rest(1)
+    h.stop()
+    h.write(user="homer_writer", storage="password: pw-1\n  layout: homer5")
+    h.start()
+    h.send([hep3(sip(2))])
+    m = h.wait_at_rest(1)
+    check_equal(m.sum("heptap_stored_total"), 1, "stored")
+    tables_of_day = [r[0].decode() for r in world.db.query("SHOW TABLES LIKE 'sip_capture_rest_2%'")]
+    check_equal(sum(world.db.number(f"SELECT COUNT(*) FROM {t}") for t in tables_of_day), 2, f"rows in {tables_of_day}")
+    check(refused(world, "homer_writer", f"SELECT * FROM {tables_of_day[0]}"), "the writer may not read")
+
+
+def test_another_name(world):
+    """storage.table and storage.database are what print, install, grants and upgrade speak of."""
+    world.database()
+    h = world.heptap(install=False, start=False, database="sip_db", storage="table: messages")
+    check_equal(run(h, "install").returncode, 0, "install")
+    check_equal([r[0] for r in world.db.query("SHOW TABLES LIKE '%messages'", "sip_db")], [b"messages"], "made")
+    check_equal(world.db.query("SHOW TABLES LIKE 'sip_capture'", "sip_db"), [], "nothing under the usual name")
+    text = run(h, "print", "grants").stdout
+    check("`sip_db`.`messages`" in text and "`sip\\_db`.*" in text and "homer_db" not in text and "sip_capture" not in text, text)
+    world.db.query("ALTER TABLE messages DROP COLUMN expires", "sip_db")
+    check("ALTER TABLE `messages`" in run(h, "upgrade").stdout, "upgrade")
+
+
+def test_upgrade_makes_what_is_missing(world):
+    """Tables that are not there are made after a yes; without one, and without the database, nothing is."""
+    world.database()
+    h = world.heptap(install=False, start=False)
+    done = run(h, "upgrade", "--yes")
+    check_equal((done.returncode, "Unknown database 'homer_db'" in done.stderr), (3, True), done.stderr)
+    world.db.query("CREATE DATABASE homer_db", None)
+    told = run(h, "upgrade").stdout
+    check("-- sip_capture: is missing\nCREATE TABLE IF NOT EXISTS `sip_capture`" in told and "heptap_ids" in told, told)
+    check_equal(world.db.query("SHOW TABLES"), [], "nothing was done")
+    check_equal(run(h, "upgrade", "--yes").returncode, 0, "upgrade")
+    h.start()
+    h.send([hep3(sip(n)) for n in range(10)])
+    h.wait_at_rest(10)
+    check_once(world.db, range(10))
+    h.stop()
+    world.db.query("DROP TABLE stats_ip; ANALYZE TABLE sip_capture; ALTER TABLE sip_capture DROP KEY callid")
+    told = run(h, "upgrade").stdout
+    check("-- stats_ip: is missing" in told and "searches by callid have no key" in told, told)
+    cost = re.search(r"-- sip_capture: about (\d+) rows, \d+ MiB", told)
+    check(cost and 10 <= int(cost.group(1)) <= 20, "what it costs (the server estimates): " + told)
+    world.db.query("".join(told.splitlines(True)[:-1]))
+    check_equal(run(h, "upgrade").stdout, "homer_db: nothing to do\n", "what it says can be run by hand")
+
+
+def test_upgrade_narrows_nothing(world):
+    """Columns wider than ours become wider still in octets, never narrower; a NULL stays one; a filled pmax stays filled."""
+    world.database()
+    h = world.heptap(install=False, start=False)
+    world.db.query("CREATE DATABASE homer_db", None)
+    wide = tables.VARIANTS["homer3_v4"].replace("`callid` varchar(120) NOT NULL", "`callid` varchar(250) NOT NULL")
+    wide = wide.replace("`msg` varchar(1500) NOT NULL", "`msg` longtext NOT NULL").replace("`reason` varchar(200) NOT NULL", "`reason` varchar(220) NULL")
+    world.db.query(wide.replace("utf8", "latin1"))
+    world.db.query("INSERT INTO sip_capture SET date = NOW(), callid = REPEAT('c', 250), msg = 'm', reason = NULL, " + ", ".join(
+        f"{c} = ''" for c, t in tables.V4.items() if t == "varchar(256) NOT NULL" or c in ("reply_reason", "to_tag", "contact_user", "auth_user", "via_1_branch",
+                                                                                          "cseq", "contact_ip", "node"))
+        + ", source_port = 1, destination_port = 1, contact_port = 1, originator_port = 1, proto = 1, type = 1")
+    done = run(h, "upgrade", "--yes")
+    check_equal((done.returncode, done.stderr), (0, ""), "upgrade")
+    got = world.db.query("SELECT column_name, column_type, character_set_name FROM information_schema.columns WHERE table_schema = 'homer_db' AND "
+                         "table_name = 'sip_capture' AND column_name IN ('callid', 'msg', 'reason', 'cseq') ORDER BY column_name")
+    check_equal(got, [[b"callid", b"varchar(250)", b"utf8mb4"], [b"cseq", b"varchar(25)", b"utf8mb4"], [b"msg", b"longtext", b"utf8mb4"],
+                      [b"reason", b"varchar(220)", b"utf8mb4"]], "columns")
+    check_equal(world.db.query("SELECT LENGTH(callid), reason, expires FROM sip_capture PARTITION (pmax)"), [[b"250", None, b"-1"]], "the row")
+    check_equal(run(h, "upgrade").stdout, "homer_db: nothing to do\n", "again")
+
+
+# Statistics of Homer 3's first file: keys that merge or are not there.
+OLD_STATISTICS = """CREATE TABLE stats_method (id bigint unsigned NOT NULL AUTO_INCREMENT PRIMARY KEY, from_date timestamp NOT NULL DEFAULT '2000-01-01',
+to_date timestamp NOT NULL DEFAULT '2000-01-01', method varchar(50) NOT NULL DEFAULT '', auth tinyint(1) NOT NULL DEFAULT 0, cseq varchar(100) NOT NULL,
+totag tinyint(1) NOT NULL, total int(20) NOT NULL, UNIQUE KEY datemethod (to_date, method, auth, totag), KEY to_date (to_date)) ENGINE=MyISAM DEFAULT CHARSET=latin1;
+CREATE TABLE stats_data (id bigint unsigned NOT NULL AUTO_INCREMENT PRIMARY KEY, from_date timestamp NOT NULL DEFAULT '2000-01-01',
+to_date timestamp NOT NULL DEFAULT '2000-01-01', type varchar(50) NOT NULL DEFAULT '', total int(20) NOT NULL) ENGINE=MyISAM DEFAULT CHARSET=latin1;
+INSERT INTO stats_data (type, total) VALUES ('asr', 1), ('asr', 2)"""
+
+
+def test_upgrade_of_old_statistics(world):
+    """Keys that counts add up by are made; one that merges too much is named and left; what one table refuses does not keep the others."""
+    world.database()
+    h = world.heptap(install=False, start=False)
+    world.db.query("CREATE DATABASE homer_db", None)
+    world.db.query(OLD_STATISTICS)
+    done = run(h, "upgrade", "--yes")
+    check_equal(done.returncode, 3, "two rows of one bucket refuse the key")
+    check("ALTER TABLE `stats_data`" in done.stderr and "Duplicate entry" in done.stderr and "1 refused" in done.stdout, done.stderr + done.stdout)
+    check_equal(world.db.number("SELECT COUNT(*) FROM stats_data"), 2, "rows stay")
+    world.db.query("SELECT id FROM alarm_config WHERE 1 = 0")  # tables behind the refused one were made
+    world.db.query("DELETE FROM stats_data LIMIT 1")
+    check_equal(run(h, "upgrade", "--yes").returncode, 0, "with one row")
+    for insert in INSERTS[:3]:
+        world.db.query(insert.replace("total) VALUES (NOW(), NOW(), 'INVITE'", "cseq, totag, total) VALUES (NOW(), NOW(), 'INVITE', '', 0"))
+    check_equal(world.db.number("SELECT SUM(total) FROM stats_data WHERE from_date = '2026-01-01'"), 6, "counts add up")
+    check_equal(world.db.number("SELECT COUNT(*) FROM stats_data WHERE from_date = '2026-01-01'"), 1, "in one row")
+    told = run(h, "upgrade").stdout
+    check("DROP KEY `datemethod`;\n" in told and told.endswith("homer_db: nothing to do\n"), told)
+    world.db.query("ALTER TABLE stats_method DROP KEY datemethod")
+    check_equal(run(h, "upgrade").stdout, "homer_db: nothing to do\n", "when it is gone")
+    world.db.query("ALTER TABLE stats_ip DROP KEY bucket, DROP KEY method, ADD KEY bucket (total), ADD KEY method (total)")
+    check_equal(run(h, "upgrade", "--yes").returncode, 0, "names of ours that other keys have")
+    check_equal(run(h, "upgrade").stdout, "homer_db: nothing to do\n", "again")
+
+
+class Terminal:
+    """`schema upgrade` with somebody in front of it."""
+
+    def __init__(self, h):
+        ours, theirs = pty.openpty()
+        self.ours, self.text = ours, ""
+        self.process = subprocess.Popen([h.binary, "schema", "upgrade", "-c", str(h.file)], stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                        start_new_session=True)
+        os.close(theirs)
+        os.set_blocking(self.process.stdout.fileno(), False)
+        wait_until(self.is_asking, 20, "the question")
+
+    def is_asking(self):
+        self.text += (self.process.stdout.read() or b"").decode()
+        return "[yes/no] " in self.text
+
+    def answer(self, line):
+        os.write(self.ours, line.encode() + b"\n")
+
+    def end(self, seconds=20):
+        code = self.process.wait(seconds)
+        self.text += (self.process.stdout.read() or b"").decode()
+        os.close(self.ours)
+        return code
+
+
+def test_upgrade_asks(world):
+    """On a terminal it asks; only yes is a yes."""
+    world.database()
+    h = world.heptap(start=False)
+    run(h, "install")
+    world.db.query("ALTER TABLE sip_capture DROP COLUMN expires")
+    for word, is_done in (("no", 0), ("y", 0), ("yes", 1)):
+        t = Terminal(h)
+        t.answer(word)
+        check_equal((t.end(), t.text.splitlines()[-1].endswith("done" if is_done else "nothing was done; --yes does it")), (0, True), f"{word}: {t.text}")
+        check_equal(world.db.number("SELECT COUNT(*) FROM information_schema.columns WHERE table_schema = 'homer_db' AND table_name = 'sip_capture' AND "
+                                    "column_name = 'expires'"), is_done, f"after {word}")
+
+
+@only_waits
+def test_upgrade_is_patient(world):
+    """Somebody who thinks for half a minute, and an ALTER TABLE that takes longer than that, lose nothing."""
+    world.database()
+    h = world.heptap(start=False)
+    run(h, "install")
+    world.db.query("ALTER TABLE sip_capture DROP COLUMN expires")
+    t = Terminal(h)
+    wait_until(lambda: any(int(r[0]) > 31 for r in world.db.query("SELECT time FROM information_schema.processlist WHERE db = 'homer_db' AND command = 'Sleep'",
+                                                                 None)), 40, "its session is idle for 31 s and still there")
+    world.db.kill(signal.SIGSTOP)
+    t.answer("yes")
+    time.sleep(32)  # nobody can be asked meanwhile
+    check_equal(t.process.poll(), None, "it waits for the server: " + t.text)
+    world.db.kill(signal.SIGCONT)
+    check_equal((t.end(), t.text.endswith("done\n")), (0, True), t.text)
 
 
 def test_upgrade_of_tables_of_others(world):
