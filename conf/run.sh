@@ -33,13 +33,14 @@ stop() {
 }
 
 db_start() {
+	mkdir -p "$db/tmp"	# of its own: a server that starts removes the temporary tables that it finds
 	if [ ! -d "$db/data/mysql" ]; then
 		say "making the database in run/db ..."
 		rm -rf "$db/data"
 		mariadb-install-db --no-defaults --datadir="$db/data" --user="$(id -un)" --auth-root-authentication-method=normal \
 			--skip-test-db --skip-name-resolve --force >"$db/install.log" 2>&1 || die "the database could not be made; see run/db/install.log"
 	fi
-	setsid mariadbd --no-defaults --user="$(id -un)" --datadir="$db/data" --socket="$socket" --pid-file="$db/mysqld.pid" \
+	setsid mariadbd --no-defaults --user="$(id -un)" --datadir="$db/data" --socket="$socket" --pid-file="$db/mysqld.pid" --tmpdir="$db/tmp" \
 		--skip-networking --innodb-buffer-pool-size=256M >"$db/mariadbd.log" 2>&1 &
 	db_pid=$!
 	for _ in $(seq 600); do

@@ -21,7 +21,7 @@
 #define DATAGRAM_STRIDE \
 	(DATAGRAM_BYTES + 17 * 64) /* so that the fronts of all buffers do not share cache sets */
 #define BATCHES_PER_TURN 16	   /* then timers get their turn */
-#define NAP_MOST_US	 2000
+#define NAP_MOST_US	 5000
 #define NAP_RATE_US	 2 /* half of the buffer has to last at a datagram each so many microseconds */
 #define DATAGRAM_CHARGE \
 	2304 /* octets of receive buffer that a datagram of 700 to 1400 octets is charged */

@@ -115,7 +115,7 @@ int main(int argc, char **argv)
 	o.socket = argv[2];
 	o.database = argv[3];
 	batch = strtoul(argv[5], NULL, 10);
-	if (db_open(&db, &o) < 0 || table_read(db, argv[4], &table) < 0) {
+	if (db_open(&db, &o) < 0 || table_read(db, argv[4], true, &table) < 0) {
 		fprintf(stderr, "%s\n", db_last_error(NULL));
 		return 3;
 	}
