@@ -218,7 +218,8 @@ http: {{ listen: '127.0.0.1:{self.http}' }}
         def at_rest():
             m = self.metrics()
             seen = m.sum("heptap_received_total") + m.sum("heptap_kernel_dropped_total")
-            return m if seen >= received and m.sum("heptap_in_memory") == 0 and m.sum("heptap_in_spool") == 0 else None
+            is_done = m.sum("heptap_in_memory") == 0 and m.sum("heptap_in_spool") == 0
+            return m if seen >= received and is_done and m.lines()[1] == 0 else None  # one may be between received and accepted
         return wait_until(at_rest, seconds, lambda: f"{received} messages received, all rows stored: {self.summary()}")
 
     def summary(self):
