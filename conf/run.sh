@@ -71,7 +71,7 @@ END
 next_steps() {
 	cat <<END
 
-heptap takes HEP version 3 on 127.0.0.1:9060 (UDP); numbers are on http://127.0.0.1:9080/metrics and /api/status.
+heptap takes HEP on 127.0.0.1:9060 (UDP and TCP); numbers are on http://127.0.0.1:9080/metrics and /api/status.
 Ctrl-C ends it and its database.
 
   send a sample call        conf/sample/send.sh 127.0.0.1 9060
@@ -84,13 +84,13 @@ Ctrl-C ends it and its database.
                             loadmodule "tracer.so"
                             modparam("tracer", "trace_id", "[tid] uri=hep:heptap")     # then trace("tid", "d") in the route
   Kamailio                  loadmodule "siptrace.so"
-                            modparam("siptrace", "duplicate_uri", "sip:127.0.0.1:9060")
+                            modparam("siptrace", "duplicate_uri", "sip:127.0.0.1:9060")   # or ...;transport=tcp
                             modparam("siptrace", "hep_mode_on", 1)
                             modparam("siptrace", "hep_version", 3)
                             modparam("siptrace", "trace_to_database", 0)
                             modparam("siptrace", "trace_on", 1)                        # then sip_trace(); in the route
   rtpengine                 rtpengine --homer=127.0.0.1:9060 --homer-protocol=udp --homer-id=2001 ...
-                            (its RTCP reports are counted, not stored, by this version)
+                            (its RTCP goes to rtcp_capture)
 
 END
 }
