@@ -66,12 +66,16 @@ request_route {{
 
 
 class Sender:
-    """A program in the foreground, ended by its pid."""
+    """A program in the foreground, ended by its pid: with the test, if not before."""
 
     def __init__(self, folder, name, command):
+        self.folder = folder
         self.log = folder / f"{name}.log"
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True, cwd=folder)
+
+    def log_text(self):
+        return self.log.read_text(errors="replace")
 
     def end(self, how=signal.SIGTERM):
         if self.process.poll() is None:

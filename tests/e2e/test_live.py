@@ -31,12 +31,11 @@ def run_kamailio(world, version, transport=""):
     h = world.heptap()
     folder = world.folder
     kamailio = Kamailio(folder, h.port, version, transport)
-    world.servers.append(kamailio)
-    kamailio.log_text = lambda: ""
-    kamailio.folder = folder
+    world.servers.append(kamailio.sender)
     ports = [kamailio.sip, kamailio.uas, kamailio.ringer]
     made = scenarios(folder)
     wire = Wire(folder, *ports)
+    world.servers.append(wire.dump)
     servers = [sipp(folder, "uas", "-sn", "uas", "-i", "127.0.0.1", "-p", kamailio.uas),
                sipp(folder, "uas6", "-sn", "uas", "-i", "[::1]", "-p", kamailio.uas),
                sipp(folder, "ringer", "-sf", made["ringer"], "-i", "127.0.0.1", "-p", kamailio.ringer)]
@@ -99,10 +98,9 @@ def run_rtpengine(world, protocol):
     world.database()
     h = world.heptap()
     engine = Rtpengine(world.folder, h.port, protocol)
-    world.servers.append(engine)
-    engine.log_text = lambda: ""
-    engine.folder = world.folder
+    world.servers.append(engine.sender)
     wire = Wire(world.folder, h.port)
+    world.servers.append(wire.dump)
     calls = ["call-1@example.com", 'odd "quoted" call\\2@example.com']
     for n, call in enumerate(calls):
         ends = []
