@@ -25,9 +25,19 @@ class Failure(Exception):
     """A test's expectation did not hold."""
 
 
+class Skip(Exception):
+    """The host does not allow what a test needs; the text says what."""
+
+
 def only_waits(function):
     """Mark a test that takes half a minute of waiting."""
     function.only_waits = True
+    return function
+
+
+def release_only(function):
+    """Mark a test of much work around heptap, which shows nothing more under a sanitizer."""
+    function.release_only = True
     return function
 
 
@@ -377,6 +387,11 @@ def udp_payloads(path):
 
 def tcp_streams(path):
     """Octets of each direction of each TCP connection over IPv4 in a capture, put in order."""
+    return (octets for _, octets in tcp_flows(path))
+
+
+def tcp_flows(path):
+    """The same with its ends: (source, port, destination, port) and octets."""
     pieces = {}
     for link, frame in pcap_frames(path):
         ip = frame[{1: 14, 101: 0, 113: 16, 276: 20}[link]:]
@@ -386,12 +401,12 @@ def tcp_streams(path):
         body = ip[(ip[0] & 15) * 4 + (tcp[12] >> 4) * 4:total]
         if body:
             pieces.setdefault((ip[12:20], tcp[0:4]), {})[struct.unpack(">I", tcp[4:8])[0]] = body
-    for parts in pieces.values():
+    for (hosts, ports), parts in pieces.items():
         whole, at = b"", min(parts)
         for sequence in sorted(parts):
             whole += parts[sequence][at - sequence:] if at - sequence < len(parts[sequence]) else b""
             at = max(at, sequence + len(parts[sequence]))
-        yield whole
+        yield (socket.inet_ntoa(hosts[:4]), *struct.unpack(">H", ports[:2]), socket.inet_ntoa(hosts[4:]), *struct.unpack(">H", ports[2:])), whole
 
 
 def expected(path):

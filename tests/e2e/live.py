@@ -1,13 +1,17 @@
 """Real senders on the loopback: Debian's kamailio, rtpengine and sipp, and what tshark sees of them on the wire."""
+import collections
+import hashlib
 import os
+import pathlib
 import re
 import signal
 import socket
 import struct
 import subprocess
 import time
+from typing import NamedTuple
 
-from lib import Failure, check, free_port, wait_until
+from lib import Skip, check, free_port, tcp_flows, udp_payloads, wait_until
 
 KAMAILIO = """\
 debug=1
@@ -33,8 +37,10 @@ modparam("siptrace", "hep_version", {version})
 modparam("siptrace", "hep_capture_id", {capture_id})
 modparam("siptrace", "trace_to_database", 0)
 modparam("siptrace", "trace_on", 1)
-modparam("siptrace", "trace_mode", 1)
+modparam("siptrace", "trace_mode", {mode})
+modparam("siptrace", "trace_flag", 22)
 request_route {{
+	{trace}
 	mf_process_maxfwd_header("10");
 	if (is_method("REGISTER|OPTIONS|MESSAGE")) {{
 		sl_send_reply("200", "OK");
@@ -55,6 +61,8 @@ request_route {{
 	}}
 	if ($rU == "ringer") {{
 		$du = "sip:127.0.0.1:{ringer}";
+	}} else if (proto == TCP) {{
+		$du = "sip:127.0.0.1:{uas_tcp};transport=tcp";
 	}} else if (af == INET6) {{
 		$du = "sip:[::1]:{uas}";
 	}} else {{
@@ -66,13 +74,22 @@ request_route {{
 
 
 class Sender:
-    """A program in the foreground, ended by its pid: with the test, if not before."""
+    """A program in the foreground with a folder of its own; it ends with the test, by its pid."""
 
-    def __init__(self, folder, name, command):
-        self.folder = folder
-        self.log = folder / f"{name}.log"
+    def __init__(self, world, name, command):
+        self.folder = world.folder / name
+        self.folder.mkdir(exist_ok=True)
+        self.log = self.folder / "log"
         with open(self.log, "wb") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True, cwd=folder)
+            self.process = subprocess.Popen(list(map(str, command)), stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
+                                            cwd=self.folder)
+        world.servers.append(self)
+
+    def log_text(self):
+        return self.log.read_text(errors="replace")
+
+    def check_alive(self):
+        check(self.process.poll() is None, f"{self.folder.name} ended: {self.log_text()[-800:]}")
 
     def log_text(self):
         return self.log.read_text(errors="replace")
@@ -87,24 +104,75 @@ class Sender:
                 self.process.wait(10)
 
 
-class Wire:
-    """tcpdump on the loopback, and what tshark says of it."""
+class Message(NamedTuple):
+    """What identifies a message, on the wire, in HEP and in the table."""
+    callid: str
+    cseq: str
+    method: str
+    source: str
+    source_port: int
+    destination: str
+    destination_port: int
+    sha256: str
 
-    def __init__(self, folder, *ports):
-        self.file = folder / "wire.pcap"
-        self.dump = Sender(folder, "tcpdump", ["tcpdump", "-i", "lo", "-U", "--immediate-mode", "-s", "0", "-B", "65536", "-w", str(self.file),
-                                              " or ".join(f"port {p}" for p in ports)])
-        wait_until(lambda: "listening on" in self.dump.log.read_text(), 10, f"tcpdump listens: {self.dump.log.read_text()}")
+
+def message(octets, source, source_port, destination, destination_port):
+    """Read by rules of this file alone."""
+    first = octets.split(b"\r\n", 1)[0].split(b" ")
+    callid, cseq = (re.search(rb"(?im)^(?:%s)[ \t]*:[ \t]*(.*?)[ \t]*\r$" % name, octets) for name in (b"Call-ID|i", b"CSeq"))
+    check(callid and cseq, f"a SIP message: {octets[:200]}")
+    return Message(callid[1].decode(), cseq[1].decode(), first[1 if first[0] == b"SIP/2.0" else 0].decode(), source, int(source_port), destination,
+                   int(destination_port), hashlib.sha256(octets).hexdigest())
+
+
+def stored(db):
+    """Messages in the table and how often each is there."""
+    rows = db.query("SELECT callid, cseq, method, source_ip, source_port, destination_ip, destination_port, "
+                    "SHA2(IF(LENGTH(msg_raw) > 0, msg_raw, msg), 256) FROM sip_capture")
+    return collections.Counter(Message(*(int(c) if n in (4, 6) else c.decode() for n, c in enumerate(row))) for row in rows)
+
+
+def unpack(packet):
+    """A HEP packet of any version. @return type, source, its port, destination, its port, payload, correlation id"""
+    if packet[:4] != b"HEP3":
+        version, _, family, _, sport, dport = struct.unpack(">BBBBHH", packet[:8])
+        width, kind = (4, socket.AF_INET) if family == 2 else (16, socket.AF_INET6)
+        ends = [socket.inet_ntop(kind, packet[at:at + width]) for at in (8, 8 + width)]
+        return 1, ends[0], sport, ends[1], dport, packet[8 + 2 * width + (12 if version == 2 else 0):], b""
+    chunks, at = {}, 6
+    while at < len(packet):
+        vendor, kind, length = struct.unpack(">HHH", packet[at:at + 6])
+        check(vendor == 0 and length >= 6 and kind not in chunks, f"a chunk that no recorded sender makes: {packet[at:at + 6]}")
+        chunks[kind] = packet[at + 6:at + length]
+        at += length
+    check(at == len(packet) == int.from_bytes(packet[4:6], "big"), "a HEP packet is as long as it says")
+    ends = [socket.inet_ntop(socket.AF_INET6, chunks[n + 2]) if n + 2 in chunks else socket.inet_ntop(socket.AF_INET, chunks[n]) for n in (3, 4)]
+    return chunks[11][0], ends[0], int.from_bytes(chunks[7], "big"), ends[1], int.from_bytes(chunks[8], "big"), chunks[15], chunks.get(17, b"")
+
+
+class Wire(Sender):
+    """tcpdump on the loopback, and what tshark and this file make of it."""
+
+    def __init__(self, world, *ports):
+        super().__init__(world, "tcpdump", ["tcpdump", "-i", "lo", "-U", "--immediate-mode", "-s", "0", "-B", "65536", "-w", "wire.pcap",
+                                            " or ".join(f"port {p}" for p in ports)])
+        self.file = self.folder / "wire.pcap"
+        wait_until(lambda: "listening on" in self.log_text() or self.process.poll() is not None, 10, "tcpdump listens")
+        if self.process.poll() is not None:
+            raise Skip("tcpdump may not capture on lo (CAP_NET_RAW): " + self.log_text().strip())
 
     def stop(self):
-        time.sleep(0.5)  # what the kernel still has for it
-        self.dump.end()
-        text = self.dump.log.read_text()
-        check(re.search(r"\b0 packets dropped by kernel", text), f"tcpdump saw everything: {text}")
+        """Nothing more is sent. What the kernel still has for tcpdump is written first."""
+        size = [-1, -2]
+        while size[-1] != size[-2]:
+            time.sleep(0.2)
+            size.append(self.file.stat().st_size)
+        self.end()
+        check(re.search(r"\b0 packets dropped by kernel", self.log_text()), f"tcpdump saw everything: {self.log_text()}")
 
-    def fields(self, display, *names, decode_as=()):
+    def fields(self, display, *names, decode_as=(), occurrence="f"):
         """Rows of fields of the packets that a display filter lets through."""
-        command = ["tshark", "-r", str(self.file), "-Y", display, "-T", "fields", "-E", "occurrence=f"]
+        command = ["tshark", "-r", str(self.file), "-Y", display, "-T", "fields", "-E", f"occurrence={occurrence}"]
         for rule in decode_as:
             command += ["-d", rule]
         for name in names:
@@ -113,31 +181,66 @@ class Wire:
         check(done.returncode == 0, f"tshark: {done.stderr}")
         return [line.split("\t") for line in done.stdout.splitlines()]
 
+    def sip(self, ports):
+        """SIP over UDP and TCP on these ports: (octets, source, port, destination, port, whether it was TCP) of each message."""
+        on = ",".join(map(str, ports))
+        out = []
+        for src4, src6, sport, dst4, dst6, dport, payload in self.fields(
+                f"sip && udp.port in {{{on}}}", "ip.src", "ipv6.src", "udp.srcport", "ip.dst", "ipv6.dst", "udp.dstport", "udp.payload",
+                decode_as=[f"udp.port=={p},sip" for p in ports]):
+            out.append((bytes.fromhex(payload.replace(":", "")), src4 or src6, int(sport), dst4 or dst6, int(dport), False))
+        over_tcp = []
+        for ends, octets in tcp_flows(self.file):
+            if ends[1] in ports or ends[3] in ports:
+                over_tcp += [(m, *ends, True) for m in split_sip(octets)]
+        counted = self.fields(f"sip && tcp.port in {{{on}}}", "sip.Call-ID", decode_as=[f"tcp.port=={p},sip" for p in ports], occurrence="a")
+        seen = sum(len(line[0].split(",")) for line in counted)
+        check(seen == len(over_tcp), f"tshark counts {seen} messages over TCP, the streams have {len(over_tcp)}")
+        return out + over_tcp
 
-class Kamailio:
-    """A small proxy whose siptrace mirrors everything on its sockets. Failures are replied to statefully: the ACK for a reply of the
-    module sl would be mirrored twice."""
+    def hep(self, port):
+        """HEP packets to a port over UDP and TCP."""
+        sizes = [int(n) for (n,) in self.fields(f"udp.dstport == {port}", "udp.length")]
+        packets = [p for p in udp_payloads(self.file) if p[:4] == b"HEP3" or p[:1] in (b"\1", b"\2")]  # nothing else here begins so
+        check([len(p) + 8 for p in packets] == sizes, f"tshark counts {len(sizes)} datagrams of HEP, the capture has {len(packets)}")
+        for ends, octets in tcp_flows(self.file):
+            while ends[3] == port and octets:
+                length = int.from_bytes(octets[4:6], "big")
+                check(octets[:4] == b"HEP3" and 6 < length <= len(octets), f"HEP over TCP: {octets[:8]}")
+                packets.append(octets[:length])
+                octets = octets[length:]
+        return packets
 
-    def __init__(self, folder, hep_port, version=3, transport="", capture_id=42):
-        self.sip, self.uas, self.ringer = free_port(), free_port(), free_port()
-        modules = next(d for d in ("/usr/lib/x86_64-linux-gnu/kamailio/modules", "/usr/lib/aarch64-linux-gnu/kamailio/modules",
-                                   "/usr/lib/kamailio/modules") if os.path.isdir(d))
-        runtime = folder / "kamailio"
+
+def split_sip(octets):
+    """Messages of a stream, by their Content-Length."""
+    while octets := octets.lstrip(b"\r\n"):
+        head = octets.index(b"\r\n\r\n") + 4
+        length = head + int(re.search(rb"(?im)^(?:Content-Length|l)[ \t]*:[ \t]*(\d+)", octets[:head])[1])
+        check(length <= len(octets), f"a whole message: {octets[:200]}")
+        yield octets[:length]
+        octets = octets[length:]
+
+
+class Kamailio(Sender):
+    """A small proxy. Its siptrace mirrors everything on its sockets, or with `script` reports what sip_trace() is called for. Failures
+    are replied to statefully: the ACK for a reply of the module sl would be mirrored twice."""
+
+    def __init__(self, world, hep_port, version=3, transport="", capture_id=42, script=False):
+        self.sip, self.uas, self.ringer, self.uas_tcp = free_port(), free_port(), free_port(), free_port(socket.SOCK_STREAM)
+        modules = next(pathlib.Path("/usr/lib").glob("*/kamailio/modules"))
+        runtime = world.folder / "kamailio"
         runtime.mkdir()
-        config = runtime / "kamailio.cfg"
-        config.write_text(KAMAILIO.format(sip=self.sip, uas=self.uas, ringer=self.ringer, hep=hep_port, version=version, transport=transport,
-                                          capture_id=capture_id, modules=modules))
-        self.sender = Sender(folder, "kamailio", ["kamailio", "-DD", "-E", "-m", "32", "-M", "4", "-f", str(config), "-Y", str(runtime)])
-        wait_until(self.answers, 20, f"kamailio answers: {self.sender.log.read_text()[-800:]}")
+        (runtime / "cfg").write_text(KAMAILIO.format(
+            sip=self.sip, uas=self.uas, ringer=self.ringer, uas_tcp=self.uas_tcp, hep=hep_port, version=version, transport=transport,
+            capture_id=capture_id, modules=modules, mode=0 if script else 1, trace="setflag(22);\n\tsip_trace();" if script else ""))
+        super().__init__(world, "kamailio", ["kamailio", "-DD", "-E", "-m", "32", "-M", "4", "-f", "cfg", "-Y", runtime])
+        wait_until(self.answers, 20, lambda: f"kamailio answers: {self.log_text()[-800:]}")
 
     def answers(self):
-        if self.sender.process.poll() is not None:
-            raise Failure("kamailio ended: " + self.sender.log.read_text()[-800:])
+        self.check_alive()
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as s:
             return s.connect_ex(("127.0.0.1", self.sip)) == 0
-
-    def end(self):
-        self.sender.end()
 
 
 # ---- sipp ----
@@ -208,14 +311,35 @@ def scenarios(folder):
     return {name: scenario(folder, name, "\n".join(steps)) for name, steps in made.items()}
 
 
-def sipp(folder, name, *arguments):
-    return Sender(folder, f"sipp-{name}", ["sipp", *map(str, arguments), "-nostdin", "-trace_err", "-timeout", "20s", "-timeout_error"])
+class Sipp(Sender):
+    def __init__(self, world, name, *arguments):
+        super().__init__(world, f"sipp-{name}", ["sipp", *arguments, "-nostdin", "-trace_err", "-timeout", "20s", "-timeout_error"])
+
+        self.port = arguments[arguments.index("-p") + 1] if "-p" in arguments else None
+        self.stream = "t1" in arguments
+
+    def listens(self):
+        """A socket of this process is bound to its port."""
+        self.check_alive()
+        tables = [pathlib.Path(f"/proc/{self.process.pid}/net/{'tcp' if self.stream else 'udp'}{v}") for v in ("", "6")]
+        bound = {f"socket:[{line.split()[9]}]" for t in tables for line in t.read_text().splitlines()[1:]
+                 if line.split()[1].endswith(f":{self.port:04X}")}
+        for descriptor in pathlib.Path(f"/proc/{self.process.pid}/fd").iterdir():
+            try:
+                if os.readlink(descriptor) in bound:
+                    return True
+            except FileNotFoundError:  # closed meanwhile
+                pass
+        return False
+
+    def log_text(self):
+        return "".join(f.read_text(errors="replace") for f in self.folder.glob("*_errors.log"))
 
 
-def run_sipp(folder, name, *arguments):
-    s = sipp(folder, name, *arguments)
+def run_sipp(world, name, *arguments):
+    s = Sipp(world, name, *arguments)
     code = s.process.wait(40)
-    check(code == 0, f"sipp {name}: exit code {code}: {s.log.read_text(errors='replace')[-1200:]}")
+    check(code == 0, f"sipp {name}: exit code {code}: {s.log_text()[-1200:]}")
 
 
 # ---- rtpengine ----
@@ -231,19 +355,18 @@ def bencode(value):
     return b"%d:%s" % (len(value), value)
 
 
-class Rtpengine:
-    def __init__(self, folder, hep_port, protocol, homer_id=77):
+class Rtpengine(Sender):
+    def __init__(self, world, hep_port, protocol, homer_id=77):
         self.control = free_port()
         low = 30000 + os.getpid() % 5000 * 4
-        self.sender = Sender(folder, "rtpengine", [
-            "rtpengine", "--foreground", "--log-stderr", "--log-level=6", "--table=-1", "--interface=127.0.0.1", f"--listen-ng=127.0.0.1:{self.control}", "--config-file=none",
-            f"--port-min={low}", f"--port-max={low + 400}", f"--homer=127.0.0.1:{hep_port}", f"--homer-protocol={protocol}",
-            f"--homer-id={homer_id}", "--num-threads=2", "--pidfile=" + str(folder / "rtpengine.pid")])
-        wait_until(lambda: b"pong" in self.ask({"command": "ping"}), 20, f"rtpengine answers: {self.sender.log.read_text()[-600:]}")
+        super().__init__(world, "rtpengine", [
+            "rtpengine", "--foreground", "--log-stderr", "--log-level=6", "--table=-1", "--interface=127.0.0.1",
+            f"--listen-ng=127.0.0.1:{self.control}", "--config-file=none", f"--port-min={low}", f"--port-max={low + 400}",
+            f"--homer=127.0.0.1:{hep_port}", f"--homer-protocol={protocol}", f"--homer-id={homer_id}", "--num-threads=2", "--pidfile=pid"])
+        wait_until(lambda: b"pong" in self.ask({"command": "ping"}), 20, lambda: f"rtpengine answers: {self.log_text()[-600:]}")
 
     def ask(self, command):
-        if self.sender.process.poll() is not None:
-            raise Failure("rtpengine ended: " + self.sender.log.read_text()[-800:])
+        self.check_alive()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
             s.settimeout(1)
             s.connect(("127.0.0.1", self.control))
@@ -252,9 +375,6 @@ class Rtpengine:
                 return s.recv(65536)
             except (socket.timeout, ConnectionRefusedError):
                 return b""
-
-    def end(self):
-        self.sender.end()
 
 
 def sdp(port):
