@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import tables
-from lib import check, check_equal, check_once, hep3, only_waits, sip, wait_until
+from lib import Skip, check, check_equal, check_once, hep3, only_waits, sip, wait_until
 
 # Modes of MySQL 5.7 and 8 by default.
 MYSQL_MODES = "ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
@@ -284,7 +284,10 @@ class Terminal:
     """`schema upgrade` with somebody in front of it."""
 
     def __init__(self, h):
-        ours, theirs = pty.openpty()
+        try:
+            ours, theirs = pty.openpty()
+        except OSError as error:
+            raise Skip(f"a terminal to answer on is not to be had here: {error}") from error
         self.ours, self.text = ours, ""
         self.process = subprocess.Popen([h.binary, "schema", "upgrade", "-c", str(h.file)], stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                         start_new_session=True)
