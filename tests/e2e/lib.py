@@ -3,6 +3,9 @@
 Everything lives in one temporary folder that is removed afterwards. Processes are ended by their own pid, never by name.
 Tests wait for conditions with a deadline, never for a fixed time.
 """
+import ctypes
+import fcntl
+import functools
 import json
 import os
 import pathlib
@@ -39,6 +42,25 @@ def release_only(function):
     """Mark a test of much work around heptap, which shows nothing more under a sanitizer."""
     function.release_only = True
     return function
+
+
+def own_network(function):
+    """Run a test in a network namespace of its own, where nobody else has packets or ports; where that is not allowed, on the host's
+    loopback. A namespace belongs to the thread, and to the processes that it starts."""
+    @functools.wraps(function)
+    def inside(world):
+        libc, new_network = ctypes.CDLL(None), 0x40000000
+        with open("/proc/thread-self/ns/net") as before:
+            if libc.unshare(new_network) != 0:
+                return function(world)
+            try:
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+                    fcntl.ioctl(s, 0x8914, struct.pack("16sH14x", b"lo", 1))  # SIOCSIFFLAGS: up
+                return function(world)
+            finally:
+                if libc.setns(before.fileno(), new_network) != 0:
+                    raise OSError("the way back to the host's network is lost")
+    return inside
 
 
 def check(condition, text):
