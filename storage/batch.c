@@ -423,8 +423,8 @@ static void count_see(void *ctx, unsigned columns, char **texts)
 		*(int64_t *)ctx = strtoll(texts[0], NULL, 10);
 }
 
-/* Without transactions the rows before the refused one are in, and can be counted by their ids, which
- * are ours alone. */
+/* Without transactions the rows before the refused one are in, and can be counted by their ids,
+ * which are ours alone. */
 static int64_t rows_in(struct batch *b, size_t first, size_t count)
 {
 	uint64_t id = b->first_id + b->skipped_ids + first;

@@ -30,8 +30,9 @@ struct sip;
 #define BLOCK_FULL_BYTES    (1U << 20)	 /* sealed once it holds this much */
 #define BLOCK_MAX_ROW_BYTES (256U << 10) /* a row is at most this: two HEP payloads and change */
 #define BLOCK_MAX_BYTES	    (BLOCK_FULL_BYTES + 2 * BLOCK_MAX_ROW_BYTES + 65536)
-#define BLOCK_MAX_ROWS	    10001 /* one more than may be asked for: a message makes two rows at most \
-				   */
+#define BLOCK_MAX_ROWS                                                            \
+	10001 /* one more than may be asked for: a message makes two rows at most \
+	       */
 
 struct block_head {
 	uint64_t magic;

@@ -17,9 +17,21 @@ void segment_name(char out[SEGMENT_NAME_BYTES], uint64_t stream, uint64_t first_
 /* Descriptor of the spool's directory; -1 if it is in memory. */
 int spool_dir(const struct spool *s);
 
+/* Is nothing in it to be changed? */
+bool spool_is_read_only(const struct spool *s);
+
 struct block_head;
 struct segment;
 struct stream;
+
+/* Fewer octets are in a stream. Inside its lock. */
+void spool_shrink(struct spool *s, struct stream *st, uint64_t bytes);
+
+/* Cut what is behind @p whole octets of a segment, torn or merely allocated; counts it. */
+void segment_cut(struct spool *s, const struct segment *seg, uint64_t whole);
+
+/* Remove all segments of a stream. Threads: its writer. */
+void stream_drop(struct spool *s, struct stream *st);
 
 /* Say where a segment is damaged, and keep it beside the others as *.bad for whoever wants to look
  * at it. */

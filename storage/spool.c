@@ -28,7 +28,7 @@ struct spool {
 	size_t stream_count;
 	uint64_t synced_us;
 	bool sync_due;
-	_Atomic bool is_ok;
+	_Atomic bool is_ok, has_reserve;
 	struct spool_counters counters;
 };
 
@@ -47,6 +47,11 @@ const struct spool_counters *spool_counters(const struct spool *s)
 	return &s->counters;
 }
 
+bool spool_has_reserve(const struct spool *s)
+{
+	return atomic_load_explicit(&s->has_reserve, memory_order_relaxed);
+}
+
 bool spool_is_ok(const struct spool *s)
 {
 	return atomic_load_explicit(&s->is_ok, memory_order_relaxed);
@@ -62,7 +67,8 @@ static struct stream *stream_new(uint64_t id, uint32_t node_id, bool is_live)
 		return NULL;
 	st->id = id;
 	st->node_id = node_id;
-	st->is_live = is_live;
+	st->is_live = st->is_recovered = is_live;
+	st->next_fd = -1;
 	pthread_mutex_init(&st->lock, NULL);
 	return st;
 }
@@ -71,6 +77,8 @@ static void stream_free(struct stream *st)
 {
 	for (size_t i = 0; i < st->segment_count; i++)
 		close(st->segments[i].fd);
+	if (st->next_fd >= 0)
+		close(st->next_fd);
 	free(st->segments);
 	pthread_mutex_destroy(&st->lock);
 	free(st);
@@ -100,6 +108,18 @@ void segment_name(char out[SEGMENT_NAME_BYTES], uint64_t stream, uint64_t first_
 	snprintf(out, SEGMENT_NAME_BYTES, "%016" PRIx64 "-%016" PRIx64 ".seg", stream, first_seq);
 }
 
+/* Of a stream's next segment, while it waits. */
+static void next_name(char out[SEGMENT_NAME_BYTES], uint64_t stream)
+{
+	snprintf(out, SEGMENT_NAME_BYTES, "%016" PRIx64 ".next", stream);
+}
+
+static bool is_next_name(const char *name)
+{
+	return strlen(name) == 16 + 5 && strspn(name, "0123456789abcdef") == 16 &&
+	       strcmp(name + 16, ".next") == 0;
+}
+
 static bool segment_name_read(const char *name, uint64_t *stream, uint64_t *first_seq)
 {
 	char again[SEGMENT_NAME_BYTES];
@@ -112,106 +132,47 @@ static bool segment_name_read(const char *name, uint64_t *stream, uint64_t *firs
 	return strcmp(name, again) == 0;
 }
 
-/* ---- recovery ---- */
+/* ---- what is removed ---- */
 
-/* What lies behind the last whole block: one that was being written goes, anything else is kept for
- * whoever wants to look at it. */
-static int segment_cut(struct spool *s, struct stream *st, struct segment *seg, uint64_t tail,
-		       bool is_last)
+void spool_shrink(struct spool *s, struct stream *st, uint64_t bytes)
 {
-	if (!is_last || tail > BLOCK_MAX_BYTES) {
-		segment_set_aside(s, st, seg, seg->bytes, seg->last_seq + 1);
-		return HT_OK;
-	}
-	counter_add(&s->counters.torn_bytes, tail);
-	log_warning("spool: stream %016" PRIx64 ": cut %" PRIu64 " octets behind block %" PRIu64
-		    " that were being written when the process ended",
-		    st->id, tail, seg->last_seq);
-	return ftruncate(seg->fd, (off_t)seg->bytes) < 0 ? -errno : HT_OK;
+	st->bytes -= bytes;
+	atomic_fetch_sub(&s->counters.bytes, bytes);
 }
 
-/*
- * Walk the blocks of a segment that an earlier start left. @p is_last: its end may be torn, so
- * every block is read in full and what is behind the last whole one is cut. In the others heads are
- * enough while they continue one another; further damage shows when they are read.
- */
-static int segment_recover(struct spool *s, struct stream *st, struct segment *seg, bool is_last,
-			   void *buf)
+void segment_cut(struct spool *s, const struct segment *seg, uint64_t whole)
 {
-	struct block_head h;
-	struct stat stat;
-	uint64_t end, at = 0;
-	int err;
-
-	if (fstat(seg->fd, &stat) < 0)
-		return -errno;
-	end = (uint64_t)stat.st_size;
-	if (seg->first_seq - 1 > st->last_seq)
-		st->last_seq = seg->first_seq - 1; /* those before it were there once */
-	while (at < end) {
-		err = segment_block_at(seg->fd, at, end, is_last, buf, &h);
-		if (err == HT_OK && !is_last &&
-		    (h.seq != seg->last_seq + 1 || h.rows_before != st->rows))
-			err = segment_block_at(seg->fd, at, end, true, buf, &h);
-		if (err == HT_OK && h.stream != st->id)
-			err = HT_EBADBLOCK;
-		if (err == HT_ETORN || err == HT_EBADBLOCK)
-			err = segment_resync(seg->fd, st->id, &at, end, buf, &h);
-		if (err == HT_EBADBLOCK)
-			break;
-		if (err < 0)
-			return err;
-		at += h.bytes;
-		seg->bytes = at;
-		if (h.seq <= st->last_seq) /* there twice: reading passes it over */
-			continue;
-		seg->last_seq = st->last_seq = h.seq;
-		st->node_id = h.node_id;
-		st->rows = h.rows_before + h.rows;
-	}
-	if (seg->bytes < end) {
-		err = segment_cut(s, st, seg, end - seg->bytes, is_last);
-		if (err < 0)
-			return err;
-	}
-	st->bytes += seg->bytes;
-	counter_add(&s->counters.bytes, seg->bytes);
-	return HT_OK;
+	atomic_fetch_add(&s->counters.torn_bytes, seg->bytes - whole);
+	if (!s->options.read_only && ftruncate(seg->fd, (off_t)whole) < 0)
+		log_warning("spool: %s: a torn tail cannot be cut: %s", s->options.dir,
+			    ht_strerror(-errno));
 }
 
-/* A stream of which not one block was ever whole has nothing to be drained, and no writer that
- * would see to its segments. */
-static void stream_drop(struct spool *s, struct stream *st)
+/* It is out of its stream's list. */
+static void segment_remove(struct spool *s, const struct stream *st, const struct segment *seg)
 {
 	char name[SEGMENT_NAME_BYTES];
 
-	while (st->segment_count) {
-		struct segment *seg = &st->segments[--st->segment_count];
-
-		segment_name(name, st->id, seg->first_seq);
-		if (unlinkat(s->dir_fd, name, 0) < 0)
-			log_warning("spool: %s/%s: cannot be removed: %s", s->options.dir, name,
-				    ht_strerror(-errno));
-		close(seg->fd);
-	}
+	segment_name(name, st->id, seg->first_seq);
+	if (s->dir_fd >= 0 && !s->options.read_only && unlinkat(s->dir_fd, name, 0) < 0)
+		log_warning("spool: %s/%s: cannot be removed: %s", s->options.dir, name,
+			    ht_strerror(-errno));
+	close(seg->fd);
 }
 
-static int stream_recover(struct spool *s, struct stream *st)
+void stream_drop(struct spool *s, struct stream *st)
 {
-	void *buf = aligned_alloc(8, BLOCK_MAX_BYTES);
-	int err = HT_OK;
+	pthread_mutex_lock(&st->lock);
+	while (st->segment_count) {
+		const struct segment *seg = &st->segments[--st->segment_count];
 
-	if (!buf)
-		return -ENOMEM;
-	for (size_t i = 0; i < st->segment_count && err == HT_OK; i++)
-		err = segment_recover(s, st, &st->segments[i], i + 1 == st->segment_count, buf);
-	free(buf);
-	if (st->segment_count)
-		st->committed = st->segments[0].first_seq - 1;
-	if (err == HT_OK && st->last_seq == 0)
-		stream_drop(s, st);
-	return err;
+		spool_shrink(s, st, seg->bytes);
+		segment_remove(s, st, seg);
+	}
+	pthread_mutex_unlock(&st->lock);
 }
+
+/* ---- what earlier starts left ---- */
 
 static struct stream *spool_find(struct spool *s, uint64_t id)
 {
@@ -238,13 +199,31 @@ static int spool_add_stream(struct spool *s, uint64_t id, bool is_live, unsigned
 	return HT_OK;
 }
 
+/* Of the segment that was just added: all of it, until somebody looks; and of the one before it:
+ * all that its name and the next one's promise. */
+static void stream_believe(struct spool *s, struct stream *st, uint64_t bytes)
+{
+	struct segment *seg = &st->segments[st->segment_count - 1];
+
+	seg->bytes = bytes;
+	st->bytes += bytes;
+	atomic_fetch_add(&s->counters.bytes, bytes);
+	if (st->segment_count == 1)
+		st->committed = seg->first_seq - 1;
+	else
+		seg[-1].last_seq = seg->first_seq - 1;
+}
+
 /* One file name of the directory, in order of stream and seq. */
 static int spool_recover_file(struct spool *s, const char *name)
 {
 	uint64_t id, first_seq;
 	struct stream *st;
+	struct stat stat;
 	int fd, err;
 
+	if (is_next_name(name) && !s->options.read_only)
+		(void)unlinkat(s->dir_fd, name, 0);
 	if (!segment_name_read(name, &id, &first_seq))
 		return HT_OK;
 	if (!spool_find(s, id)) {
@@ -254,13 +233,14 @@ static int spool_recover_file(struct spool *s, const char *name)
 			return err == HT_EFULL ? HT_OK : err;
 	}
 	st = spool_find(s, id);
-	fd = openat(s->dir_fd, name, O_RDWR | O_CLOEXEC);
+	fd = openat(s->dir_fd, name, (s->options.read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	if (!stream_add_segment(st, first_seq, fd)) {
+	if (fstat(fd, &stat) < 0 || !stream_add_segment(st, first_seq, fd)) {
 		close(fd);
 		return -ENOMEM;
 	}
+	stream_believe(s, st, (uint64_t)stat.st_size);
 	return HT_OK;
 }
 
@@ -276,13 +256,36 @@ static int spool_recover(struct spool *s)
 		free(names[i]);
 	}
 	free(names);
-	for (size_t i = 0; i < s->stream_count && err == HT_OK; i++)
-		if (!s->streams[i]->is_live)
-			err = stream_recover(s, s->streams[i]);
 	return err;
 }
 
+static void reserve_drop(struct spool *s, struct stream *st)
+{
+	char name[SEGMENT_NAME_BYTES];
+
+	if (st->next_fd < 0)
+		return;
+	next_name(name, st->id);
+	(void)unlinkat(s->dir_fd, name, 0);
+	close(st->next_fd);
+	st->next_fd = -1;
+}
+
+/* Allocate the next segment of a stream; its size stays 0. A file system that cannot do that takes
+ * the room when it comes to it. */
 /* ---- open and close ---- */
+
+/* Of a machine that is gone, perhaps on a medium that cannot be written. */
+static int spool_open_dir_read_only(struct spool *s)
+{
+	const char *dir = s->options.dir;
+
+	s->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (s->dir_fd < 0)
+		return -errno;
+	s->lock_fd = openat(s->dir_fd, "lock", O_RDONLY | O_CLOEXEC);
+	return s->lock_fd >= 0 && flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0 ? -errno : HT_OK;
+}
 
 static int spool_open_dir(struct spool *s)
 {
@@ -342,9 +345,11 @@ int spool_open(struct spool **out, const struct spool_options *options)
 		return -ENOMEM;
 	s->options = *options;
 	s->dir_fd = s->lock_fd = -1;
-	s->is_ok = true;
-	err = options->in_memory ? HT_OK : spool_open_dir(s);
-	if (err == HT_OK)
+	s->is_ok = s->has_reserve = true;
+	err = options->in_memory   ? HT_OK
+	      : options->read_only ? spool_open_dir_read_only(s)
+				   : spool_open_dir(s);
+	if (err == HT_OK && !options->read_only)
 		err = spool_add_live_streams(s);
 	if (err == HT_OK && !options->in_memory)
 		err = spool_recover(s);
@@ -360,8 +365,10 @@ void spool_close(struct spool *s)
 {
 	if (!s)
 		return;
-	for (size_t i = 0; i < s->stream_count; i++)
+	for (size_t i = 0; i < s->stream_count; i++) {
+		reserve_drop(s, s->streams[i]);
 		stream_free(s->streams[i]);
+	}
 	if (s->lock_fd >= 0)
 		close(s->lock_fd);
 	if (s->dir_fd >= 0)
@@ -398,16 +405,31 @@ static struct stream *least_behind(struct spool *s)
 }
 
 /*
- * Large enough for the next block to begin another. The segment that is appended to never expires,
- * so those of all writers together may only be a part of a small spool, or it would stay full for
- * ever.
+ * What a segment has when the next block begins another. The segment that is appended to never
+ * expires, so those of all writers together may only be a part of a small spool, or it would stay
+ * full for ever.
  */
-static bool segment_is_full(const struct spool *s, const struct segment *seg)
+static uint64_t segment_full_bytes(const struct spool *s)
 {
 	uint64_t share = s->options.max_bytes / (4 * s->options.writers);
 
-	return seg->bytes &&
-	       seg->bytes >= (share < SPOOL_SEGMENT_BYTES ? share : SPOOL_SEGMENT_BYTES);
+	return share < SPOOL_SEGMENT_BYTES ? share : SPOOL_SEGMENT_BYTES;
+}
+
+/* A file of its own, or the one that was allocated ahead. */
+static int segment_open(struct spool *s, struct stream *st, const char *name)
+{
+	char next[SEGMENT_NAME_BYTES];
+	int fd = st->next_fd;
+
+	if (s->options.in_memory)
+		fd = memfd_create(name, MFD_CLOEXEC);
+	else if (fd < 0)
+		fd = openat(s->dir_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
+	else if ((next_name(next, st->id), renameat(s->dir_fd, next, s->dir_fd, name)) < 0)
+		return -errno;
+	st->next_fd = -1;
+	return fd < 0 ? -errno : fd;
 }
 
 /* The segment that the next block goes to, made if there is none or the last one is large enough.
@@ -416,29 +438,26 @@ static int segment_for_append(struct spool *s, struct stream *st, struct segment
 {
 	struct segment *seg = st->segment_count ? &st->segments[st->segment_count - 1] : NULL;
 	char name[SEGMENT_NAME_BYTES];
-	int fd, err;
+	int fd;
 
-	if (!seg || segment_is_full(s, seg)) {
-		segment_name(name, st->id, st->last_seq + 1);
-		if (s->options.in_memory)
-			fd = memfd_create(name, MFD_CLOEXEC);
-		else
-			fd = openat(s->dir_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
-		if (fd < 0)
-			return -errno;
-		pthread_mutex_lock(&st->lock);
-		seg = stream_add_segment(st, st->last_seq + 1, fd);
-		pthread_mutex_unlock(&st->lock);
-		if (!seg) {
-			err = -ENOMEM;
-			close(fd);
-			if (!s->options.in_memory)
-				unlinkat(s->dir_fd, name, 0);
-			return err;
-		}
-	}
 	*out = seg;
-	return HT_OK;
+	if (seg && (!seg->bytes || seg->bytes < segment_full_bytes(s)))
+		return HT_OK;
+	segment_name(name, st->id, st->last_seq + 1);
+	fd = segment_open(s, st, name);
+	if (fd < 0)
+		return fd;
+	if (seg && ftruncate(seg->fd, (off_t)seg->bytes) < 0) /* gives back what it did not need */
+		log_debug("spool: %s", ht_strerror(-errno));
+	pthread_mutex_lock(&st->lock);
+	*out = stream_add_segment(st, st->last_seq + 1, fd);
+	pthread_mutex_unlock(&st->lock);
+	if (*out)
+		return HT_OK;
+	close(fd);
+	if (!s->options.in_memory)
+		(void)unlinkat(s->dir_fd, name, 0);
+	return -ENOMEM;
 }
 
 static int segment_write(struct segment *seg, const uint8_t *bytes, size_t len)
@@ -480,7 +499,7 @@ static int append_to(struct spool *s, struct stream *st, struct block *b)
 		return err;
 	counter_add(&s->counters.rows_appended, h->rows); /* before a writer can see the block */
 	counter_add(&s->counters.blocks_appended, 1);
-	counter_add(&s->counters.bytes, h->bytes);
+	atomic_fetch_add(&s->counters.bytes, h->bytes);
 	pthread_mutex_lock(&st->lock);
 	seg->bytes += h->bytes;
 	seg->last_seq = h->seq;
@@ -521,7 +540,6 @@ void spool_give_up(struct spool *s, uint64_t rows)
 /* The oldest segment goes if it is long committed; the one that is being appended to never does. */
 static bool stream_expire_one(struct spool *s, struct stream *st)
 {
-	char name[SEGMENT_NAME_BYTES];
 	struct segment seg;
 	bool is_due;
 
@@ -533,19 +551,51 @@ static bool stream_expire_one(struct spool *s, struct stream *st)
 		seg = st->segments[0];
 		st->segment_count--;
 		memmove(st->segments, st->segments + 1, st->segment_count * sizeof(*st->segments));
-		st->bytes -= seg.bytes;
+		spool_shrink(s, st, seg.bytes);
 	}
 	pthread_mutex_unlock(&st->lock);
-	if (!is_due)
-		return false;
-	segment_name(name, st->id, seg.first_seq);
-	if (!s->options.in_memory && unlinkat(s->dir_fd, name, 0) < 0)
-		log_warning("spool: %s/%s: cannot be removed: %s", s->options.dir, name,
-			    ht_strerror(-errno));
-	close(seg.fd);
-	counter_add(&s->counters.bytes, -seg.bytes);
-	return true;
+	if (is_due)
+		segment_remove(s, st, &seg);
+	return is_due;
 }
+
+/* ---- room ahead ---- */
+
+static int reserve_make(struct spool *s, struct stream *st)
+{
+	off_t bytes = (off_t)(segment_full_bytes(s) + BLOCK_MAX_BYTES);
+	char name[SEGMENT_NAME_BYTES];
+	int err;
+
+	next_name(name, st->id);
+	st->next_fd = openat(s->dir_fd, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
+	if (st->next_fd < 0)
+		return -errno;
+	if (fallocate(st->next_fd, FALLOC_FL_KEEP_SIZE, 0, bytes) == 0 || errno == EOPNOTSUPP ||
+	    errno == ENOSYS)
+		return HT_OK;
+	err = -errno;
+	reserve_drop(s, st);
+	return err;
+}
+
+static void spool_reserve(struct spool *s)
+{
+	int err = HT_OK;
+
+	for (unsigned w = 0; w < s->options.writers && err == HT_OK; w++)
+		if (s->streams[w]->next_fd < 0)
+			err = reserve_make(s, s->streams[w]);
+	if (err < 0 && spool_has_reserve(s))
+		log_warning("spool: %s: no room for the next segment: %s; receiving goes on while "
+			    "the present one lasts",
+			    s->options.dir, ht_strerror(err));
+	if (err == HT_OK && !spool_has_reserve(s))
+		log_info("spool: %s: there is room for the next segment again", s->options.dir);
+	atomic_store_explicit(&s->has_reserve, err == HT_OK, memory_order_relaxed);
+}
+
+/* ---- now and then ---- */
 
 static void spool_sync(struct spool *s)
 {
@@ -575,9 +625,16 @@ void spool_tend(struct spool *s, uint64_t now_us)
 	for (size_t i = 0; i < s->stream_count; i++)
 		while (stream_expire_one(s, s->streams[i]))
 			;
+	if (!s->options.in_memory)
+		spool_reserve(s);
 }
 
 int spool_dir(const struct spool *s)
 {
 	return s->dir_fd;
+}
+
+bool spool_is_read_only(const struct spool *s)
+{
+	return s->options.read_only;
 }

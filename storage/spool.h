@@ -36,12 +36,13 @@ struct spool_options {
 	unsigned writers; /* live streams, one each */
 	bool in_memory;	  /* segments in memfds: promises nothing across an end of the process */
 	bool sync;	  /* fdatasync at most every 200 ms */
+	bool read_only;	  /* old streams only, and nothing in the directory is changed */
 	int owner_uid, owner_gid; /* who gets a directory that is made; -1: nobody else */
 };
 
 struct segment {
 	uint64_t first_seq, last_seq; /* last_seq < first_seq: empty */
-	uint64_t bytes;		      /* of whole blocks */
+	uint64_t bytes;		      /* of whole blocks; until it was looked at, of the file */
 	uint64_t done_us;	      /* monotonic time its last block was committed; 0: not yet */
 	int fd;
 };
@@ -50,6 +51,7 @@ struct stream {
 	uint64_t id;
 	uint32_t node_id; /* that the ledger knows it under */
 	bool is_live;
+	bool is_recovered; /* stream_recover() was here; live ones need it not */
 	unsigned writer;
 	pthread_mutex_t lock;	  /* what follows; a leaf, nothing else is taken inside */
 	struct segment *segments; /* in order of seq */
@@ -59,6 +61,7 @@ struct stream {
 	uint64_t bytes;	    /* appended and not yet removed */
 	uint64_t committed; /* seq */
 	uint64_t alive_us;  /* monotonic time the database last answered this stream's writer */
+	int next_fd;	    /* allocated for the next segment; -1: none. ht-spool's */
 };
 
 /* Where a writer reads next. */
@@ -71,18 +74,18 @@ struct stream_pos {
 			  try does not report them again */
 };
 
-/* Counted by ht-spool. */
+/* Counted by ht-spool, but for the last two, which several threads change. */
 struct spool_counters {
 	counter rows_appended;
 	counter blocks_appended;
 	counter lost_rows;  /* given up at shutdown */
-	counter torn_bytes; /* cut from the tails of old streams at start */
+	counter torn_bytes; /* cut from the tails of old streams */
 	counter bytes;	    /* on disk now: goes up and down */
 } __attribute__((aligned(128)));
 
 /**
  * Open the spool: make its directory, lock it against a second process, find the streams of earlier
- * starts and cut torn tails.
+ * starts.
  * @return HT_OK; -EWOULDBLOCK: another process has it; another -errno. Complains in the log where a
  * person has to act. Threads: main, before the others start.
  */
@@ -97,6 +100,9 @@ struct stream *spool_stream(struct spool *s, size_t i);
 
 const struct spool_counters *spool_counters(const struct spool *s);
 
+/** Is there room for another segment? Threads: any. */
+bool spool_has_reserve(const struct spool *s);
+
 /** Is the spool taking blocks? False from a failed append to the next that works. Threads: any. */
 bool spool_is_ok(const struct spool *s);
 
@@ -110,12 +116,21 @@ bool spool_is_ok(const struct spool *s);
  */
 HT_MUST_CHECK int spool_append(struct spool *s, struct block *b, unsigned *writer);
 
-/** Sync what has to be synced and remove what is long committed. @p now_us is monotonic. Threads:
- * ht-spool, about once in 200 ms. */
+/** Sync what has to be synced, allocate segments ahead and remove what is long committed. @p now_us
+ * is monotonic. Threads: ht-spool, about once in 200 ms. */
 void spool_tend(struct spool *s, uint64_t now_us);
 
 /** Count rows that will never be appended (at shutdown). Threads: ht-spool. */
 void spool_give_up(struct spool *s, uint64_t rows);
+
+/**
+ * Look at what an earlier start left of a stream: where it ends, and how many rows it has. What
+ * was being written when that process ended is cut. Only the last segment is read, and those before
+ * it while they hold nothing; further damage shows when they are read.
+ * @return HT_OK, also if it was done before; -errno. Threads: the stream's writer, before anything
+ * else of the stream.
+ */
+HT_MUST_CHECK int stream_recover(struct spool *s, struct stream *st);
 
 /** Put a position, all zero at first, on the block behind @p seq. Threads: the stream's writer. */
 void stream_seek(struct stream *st, struct stream_pos *pos, uint64_t seq);
@@ -152,7 +167,7 @@ uint64_t stream_rows_until(struct stream *st, uint64_t seq);
 /** The oldest block that is still in the spool; 0 if there is none. Threads: any. */
 uint64_t stream_oldest(struct stream *st);
 
-/** Is something behind @p pos? Threads: any. */
+/** Is something behind @p pos, or was it not looked yet? Threads: any. */
 bool stream_has_more(struct stream *st, const struct stream_pos *pos);
 
 /** The ledger says that everything up to @p seq is committed (it may be less than before). Threads:

@@ -13,6 +13,8 @@
 #include "storage/segment.h"
 #include "storage/spool.h"
 
+#define BAD_MOST 16 /* damaged segments are kept; the disk is not theirs */
+
 static int read_at(int fd, void *buf, size_t len, uint64_t offset)
 {
 	size_t done = 0;
@@ -202,9 +204,26 @@ bool stream_has_more(struct stream *st, const struct stream_pos *pos)
 	bool has_more;
 
 	pthread_mutex_lock(&st->lock);
-	has_more = pos->seq <= st->last_seq;
+	has_more = pos->seq <= st->last_seq || !st->is_recovered;
 	pthread_mutex_unlock(&st->lock);
 	return has_more;
+}
+
+/* Damaged segments that are kept already. */
+static int bad_count(int dir)
+{
+	int count = 0, fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+
+	while (d && (e = readdir(d)))
+		count += strlen(e->d_name) > 4 &&
+			 strcmp(e->d_name + strlen(e->d_name) - 4, ".bad") == 0;
+	if (d)
+		closedir(d);
+	else if (fd >= 0)
+		close(fd);
+	return count;
 }
 
 void segment_set_aside(struct spool *s, const struct stream *st, const struct segment *seg,
@@ -214,12 +233,17 @@ void segment_set_aside(struct spool *s, const struct stream *st, const struct se
 
 	segment_name(name, st->id, seg->first_seq);
 	snprintf(bad, sizeof(bad), "%s.bad", name);
-	if (spool_dir(s) >= 0 && linkat(spool_dir(s), name, spool_dir(s), bad, 0) < 0 &&
-	    errno != EEXIST)
+	log_error("spool: %s: block %" PRIu64 " at or before octet %" PRIu64 " is damaged", name,
+		  seq, offset);
+	if (spool_dir(s) < 0 || spool_is_read_only(s) || faccessat(spool_dir(s), bad, F_OK, 0) == 0)
+		return;
+	if (bad_count(spool_dir(s)) >= BAD_MOST)
+		log_warning("spool: %s is not kept: there are %d damaged segments already", name,
+			    BAD_MOST);
+	else if (linkat(spool_dir(s), name, spool_dir(s), bad, 0) < 0)
 		log_warning("spool: %s: cannot be kept as %s: %s", name, bad, ht_strerror(-errno));
-	log_error("spool: %s: block %" PRIu64 " at or before octet %" PRIu64
-		  " is damaged; kept as %s",
-		  name, seq, offset, bad);
+	else
+		log_info("spool: %s is kept as %s", name, bad);
 }
 
 /* Whole blocks at the front of @p len octets: how many octets they have. HT_EBADBLOCK if the first

@@ -229,8 +229,14 @@ static void ledger_follow(struct writer *w, struct source *src, uint64_t seq)
 static int source_claim(struct writer *w, struct source *src)
 {
 	uint64_t seq;
-	int err = ledger_claim(w->db, src->stream->node_id, src->stream->id, w->options.owner,
-			       src->stream->is_live && src->is_known, &seq);
+	int err = stream_recover(w->options.spool, src->stream);
+
+	if (err == HT_OK && src->stream->last_seq == 0 && !src->stream->is_live)
+		src->is_stopped = true; /* it never had a whole block */
+	if (err < 0 || src->is_stopped)
+		return err;
+	err = ledger_claim(w->db, src->stream->node_id, src->stream->id, w->options.owner,
+			   src->stream->is_live && src->is_known, &seq);
 
 	if (err == HT_OK)
 		ledger_follow(w, src, seq);
@@ -291,7 +297,7 @@ static int step(struct writer *w, struct source *src)
 	int err = src->in_doubt ? source_claim(w, src) : HT_OK;
 
 	batch_clear(w->batch);
-	if (err == HT_OK)
+	if (err == HT_OK && !src->is_stopped)
 		err = batch_read(w, src);
 	if (err < 0 || batch_rows(w->batch) == 0)
 		return err;

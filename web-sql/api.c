@@ -130,6 +130,8 @@ static void metrics_rows(struct evbuffer *out, const struct stats_sources *from,
 	single(out, "heptap_spool_bytes", "gauge",
 	       "octets of segments, stored ones of the last half minute included", st->spool_bytes);
 	single(out, "heptap_spool_ok", "gauge", "1 while the spool takes blocks", st->is_spool_ok);
+	single(out, "heptap_spool_reserve_ok", "gauge",
+	       "1 while there is room on the disk for another segment", st->has_spool_reserve);
 	single(out, "heptap_spool_torn_bytes_total", "counter",
 	       "octets cut from unfinished blocks at start", st->torn_bytes);
 	single(out, "heptap_spool_blocks_total", "counter", "blocks appended to the spool",

@@ -71,6 +71,7 @@ void stats_take(const struct stats_sources *from, struct stats *out)
 	out->torn_bytes = counter_get(&spool->torn_bytes);
 	out->spool_bytes = counter_get(&spool->bytes);
 	out->is_spool_ok = spool_is_ok(from->spool);
+	out->has_spool_reserve = spool_has_reserve(from->spool);
 	for (unsigned s = 0; s < from->source_count; s++) {
 		for (unsigned w = 0; w < from->worker_count; w++) {
 			source_take(from->source(from->ctx, w, s), &one);

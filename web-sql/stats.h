@@ -75,7 +75,7 @@ struct stats {
 	uint64_t transactions, retries;
 	uint64_t clipped[ROW_TEXT_COUNT], repaired[ROW_TEXT_COUNT];
 	uint64_t latency[WRITER_LATENCY_BUCKETS], latency_sum_us;
-	bool is_db_up, is_spool_ok;
+	bool is_db_up, is_spool_ok, has_spool_reserve;
 };
 
 void stats_take(const struct stats_sources *from, struct stats *out);

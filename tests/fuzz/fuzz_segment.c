@@ -323,6 +323,8 @@ static void open_and_check(struct input *in, uint64_t rows, bool is_honest)
 	if (spool_open(&s, &o) < 0)
 		abort();
 	assert(spool_stream_count(s) <= 2);
+	if (spool_stream_count(s) == 2 && stream_recover(s, spool_stream(s, 1)) < 0)
+		abort();
 	if (spool_stream_count(s) == 2)
 		check_stream(s, spool_stream(s, 1), in, rows, is_honest);
 	spool_close(s);

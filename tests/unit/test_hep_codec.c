@@ -259,18 +259,8 @@ START_TEST(other_names_of_version_3_are_taken)
 END_TEST
 
 static const char *const bad_magics[] = {
-	"HEP1",
-	"HEP2",
-	"HEP4",
-	"EEP2",
-	"hep3",
-	"HEP\0",
-	" HEP",
-	"INVI",
-	"\r\n",
-	"{\"p",
-	"\x16\x03\x01",
-	"\x03\x10\x02\x11",
+	"HEP1", "HEP2", "HEP4", "EEP2", "hep3",		"HEP\0",
+	" HEP", "INVI", "\r\n", "{\"p", "\x16\x03\x01", "\x03\x10\x02\x11",
 	"HEO3",
 };
 

@@ -138,6 +138,8 @@ static struct spool *open_spool(unsigned writers, uint64_t max_bytes)
 	struct spool *s;
 
 	ck_assert_int_eq(spool_open(&s, &o), HT_OK);
+	for (size_t i = 0; i < spool_stream_count(s); i++)
+		ck_assert_int_eq(stream_recover(s, spool_stream(s, i)), HT_OK);
 	return s;
 }
 
@@ -544,6 +546,7 @@ START_TEST(stream_keeps_the_node_that_wrote_it)
 	spool_close(s);
 	o.node_id = 8;
 	ck_assert_int_eq(spool_open(&s, &o), HT_OK);
+	ck_assert_int_eq(stream_recover(s, old(s)), HT_OK);
 	ck_assert_uint_eq(live(s)->node_id, 8);
 	ck_assert_uint_eq(old(s)->node_id, 7);
 	spool_close(s);
@@ -921,6 +924,47 @@ START_TEST(missing_segment_costs_only_its_rows)
 }
 END_TEST
 
+/* However much lies there, opening reads the ends of streams only. */
+START_TEST(earlier_segments_are_not_read_at_the_start)
+{
+	char path[512];
+	uint64_t blocks = leave_segments(path);
+	struct spool *s;
+
+	flip(path, block_offset(path, 2));
+	s = open_spool(1, 2 * SMALL_MAX);
+	ck_assert_uint_eq(count_files("*.bad", NULL), 0);
+	ck_assert_uint_eq(old(s)->last_seq, 16);
+	ck_assert_uint_eq(old(s)->segments[0].last_seq, blocks);
+	expect_read(s, old(s), 15, 150, 10);
+	ck_assert_uint_eq(count_files("*.bad", NULL), 1);
+	spool_close(s);
+}
+END_TEST
+
+START_TEST(damaged_segments_that_are_kept_are_not_without_bound)
+{
+	char path[512];
+
+	for (int i = 0; i < 20; i++) {
+		struct spool *s = open_spool(1, SMALL_MAX);
+		struct seen v = { 0 };
+		struct stream_pos pos = { .seq = 1 };
+
+		append(s, 1, 30);
+		append(s, 1, 30);
+		snprintf(path, sizeof(path), "%s",
+			 in_dir("%016" PRIx64 "-%016x.seg", live(s)->id, 1));
+		flip(path, 200);
+		read_on(s, live(s), &pos, 1000, &v);
+		ck_assert_uint_eq(v.lost, 1);
+		spool_close(s);
+		ck_assert_int_eq(unlink(path), 0);
+	}
+	ck_assert_uint_eq(count_files("*.bad", NULL), 16);
+}
+END_TEST
+
 /* Nothing whole comes behind it that would show the gap. */
 START_TEST(damage_at_the_end_of_a_stream_is_lost_too)
 {
@@ -1176,6 +1220,82 @@ START_TEST(short_write_leaves_nothing_behind)
 }
 END_TEST
 
+/* ---- room ahead ---- */
+
+static uint64_t allocated(const char *path)
+{
+	struct stat st;
+
+	ck_assert_int_eq(stat(path, &st), 0);
+	return (uint64_t)st.st_blocks * 512;
+}
+
+START_TEST(next_segment_is_allocated_ahead)
+{
+	struct spool *s = open_spool(1, SMALL_MAX);
+	char next[512], first[512];
+
+	spool_tend(s, 0);
+	ck_assert_uint_eq(count_files("*.next", next), 1);
+	ck_assert_int_eq(size_of(next), 0);
+	ck_assert_uint_ge(allocated(next), SMALL_MAX / 4);
+	append(s, 1, 0);
+	ck_assert_uint_eq(count_files("*.next", NULL), 0); /* it is the first segment now */
+	ck_assert_uint_eq(count_files("*.seg", first), 1);
+	ck_assert_uint_ge(allocated(first), SMALL_MAX / 4);
+	spool_tend(s, 0);
+	ck_assert_uint_eq(count_files("*.next", NULL), 1);
+	for (int i = 0; i < 6; i++)
+		append_large(s);
+	ck_assert_uint_eq(count_files("*.seg", NULL), 2);
+	ck_assert_uint_lt(allocated(first), (uint64_t)size_of(first) + 65536);
+	ck_assert(spool_has_reserve(s));
+	spool_tend(s, 0);
+	ck_assert_uint_eq(count_files("*.next", NULL), 1);
+	spool_close(s);
+	ck_assert_uint_eq(count_files("*.next", NULL), 0);
+}
+END_TEST
+
+START_TEST(reserve_of_a_killed_process_is_removed)
+{
+	struct spool *s;
+
+	write_file(in_dir("%016x.next", 5), "", 0);
+	write_file(in_dir("%s", "mine.next"), "", 0);
+	s = open_spool(1, SMALL_MAX);
+	ck_assert_uint_eq(count_files("*.next", NULL), 1);
+	spool_close(s);
+}
+END_TEST
+
+/* ---- the spool of another machine ---- */
+
+START_TEST(read_only_changes_nothing)
+{
+	char path[512];
+	struct spool_options o = options_of(1, SMALL_MAX);
+	struct spool *s;
+	off_t torn;
+
+	leave_three_blocks(path);
+	flip(path, block_offset(path, 2) + 200);
+	torn = size_of(path) - 30;
+	ck_assert_int_eq(truncate(path, torn), 0);
+	write_file(in_dir("%016x.next", 5), "", 0);
+	o.read_only = true;
+	ck_assert_int_eq(spool_open(&s, &o), HT_OK);
+	ck_assert_uint_eq(spool_stream_count(s), 1);
+	ck_assert_int_eq(stream_recover(s, spool_stream(s, 0)), HT_OK);
+	ck_assert_uint_eq(spool_stream(s, 0)->last_seq, 1);
+	expect_read(s, spool_stream(s, 0), 1, 2, 0);
+	spool_close(s);
+	ck_assert_int_eq(size_of(path), torn);
+	ck_assert_uint_eq(count_files("*.bad", NULL), 0);
+	ck_assert_uint_eq(count_files("*.next", NULL), 1);
+}
+END_TEST
+
 static TCase *case_of(const char *name)
 {
 	TCase *t = tcase_create(name);
@@ -1219,6 +1339,8 @@ int main(void)
 	tcase_add_loop_test(damage, damage_in_an_earlier_segment_costs_only_that_block, 0, PLACES);
 	tcase_add_loop_test(damage, destroyed_segment_costs_only_its_rows, 0, 3);
 	tcase_add_test(damage, missing_segment_costs_only_its_rows);
+	tcase_add_test(damage, earlier_segments_are_not_read_at_the_start);
+	tcase_add_test(damage, damaged_segments_that_are_kept_are_not_without_bound);
 	tcase_add_test(damage, damage_at_the_end_of_a_stream_is_lost_too);
 	tcase_add_test(damage, loss_is_told_once);
 	tcase_add_test(damage, block_that_is_there_twice_is_read_once);
@@ -1227,6 +1349,9 @@ int main(void)
 	tcase_add_test(room, old_stream_goes_whole);
 	tcase_add_loop_test(room, full_spool_refuses_and_takes_again_after_expiry, 1, 4);
 	tcase_add_test(room, short_write_leaves_nothing_behind);
+	tcase_add_test(room, next_segment_is_allocated_ahead);
+	tcase_add_test(room, reserve_of_a_killed_process_is_removed);
+	tcase_add_test(start, read_only_changes_nothing);
 	suite_add_tcase(s, flow);
 	suite_add_tcase(s, start);
 	suite_add_tcase(s, damage);
