@@ -23,12 +23,26 @@
 
 _Static_assert(ROW_TEXT_COUNT <= 64, "a bit per text");
 
-/* A table and its statement. */
+#define NEEDED_FOR 1000 /* transactions that a seldom column is sent for after it had a value */
+
+_Static_assert(TABLE_MAX_COLUMNS <= 64, "a bit per column");
+
+/*
+ * A table and its statement. What a value costs the server is much the same whether it is empty or
+ * not, so columns that no row of a transaction has a value for are left to their defaults, where
+ * these say the same.
+ */
 struct target {
 	struct place place;
 	struct table table;
-	struct db_insert *insert; /* NULL: to be prepared */
-	uint64_t used;		  /* number of the transaction */
+	bool is_known;			 /* the table was read */
+	struct db_insert *insert;	 /* NULL: to be prepared */
+	uint64_t left_out;		 /* bit per column of the table */
+	uint64_t needed;		 /* columns that had a value lately */
+	uint64_t needed_since;		 /* number of the transaction */
+	uint8_t sent[TABLE_MAX_COLUMNS]; /* columns in the order of the statement */
+	unsigned sent_count;
+	uint64_t used; /* number of the transaction */
 };
 
 struct row {
@@ -241,8 +255,8 @@ static void row_values(void *ctx, size_t n, struct db_value *values)
 	struct db_value *raw = NULL;
 
 	row->clipped = row->repaired = 0;
-	for (unsigned i = 0; i < table->count; i++) {
-		const struct column *c = &table->column[i];
+	for (unsigned i = 0; i < b->to->sent_count; i++) {
+		const struct column *c = &table->column[b->to->sent[i]];
 
 		switch (c->source) {
 		case COLUMN_ID:
@@ -309,6 +323,7 @@ static void error_keep(struct batch *b)
 	snprintf(b->error, sizeof(b->error), "%s", db_last_error(b->db));
 }
 
+/* The columns of the table that are not left out. */
 static int target_prepare(struct batch *b, struct target *t)
 {
 	static const enum db_kind kind[] = { [COLUMN_NUMBER] = DB_INTEGER,
@@ -317,18 +332,79 @@ static int target_prepare(struct batch *b, struct target *t)
 					     [COLUMN_DATE] = DB_DATETIME,
 					     [COLUMN_MSG_RAW] = DB_BINARY };
 	struct db_column columns[TABLE_MAX_COLUMNS];
-	int err = admin_ask_table(b->options.admin, t->place, &t->table);
+	int err;
 
-	if (err < 0)
-		return err;
+	db_insert_free(t->insert);
+	t->insert = NULL;
+	t->sent_count = 0;
 	for (unsigned i = 0; i < t->table.count; i++) {
-		memcpy(columns[i].name, t->table.column[i].name, sizeof(columns[i].name));
-		columns[i].kind = kind[t->table.column[i].source];
+		struct db_column *c = &columns[t->sent_count];
+
+		if (t->left_out >> i & 1)
+			continue;
+		memcpy(c->name, t->table.column[i].name, sizeof(c->name));
+		c->kind = kind[t->table.column[i].source];
+		t->sent[t->sent_count++] = (uint8_t)i;
 	}
-	err = db_insert_prepare(&t->insert, b->db, t->table.name, columns, t->table.count);
+	err = db_insert_prepare(&t->insert, b->db, t->table.name, columns, t->sent_count);
 	if (err < 0)
 		error_keep(b);
 	return err;
+}
+
+static bool has_value(const struct block_head *h, const struct row_head *r, const struct column *c)
+{
+	int64_t absent = c->value == ROW_expires ? -1 : 0;
+
+	if (c->source == COLUMN_NUMBER)
+		return row_number(h, r, c->value, absent) != absent;
+	if (c->source == COLUMN_TEXT)
+		return row_text(h, r, c->value).len > 0;
+	return !text_is_plain(row_text(h, r, ROW_msg)); /* msg_raw may be needed */
+}
+
+/* Of these columns, those that no row of the run has a value for. */
+static uint64_t columns_empty(const struct batch *b, const struct target *t, uint64_t columns)
+{
+	for (uint32_t n = b->from->first; n < b->from->first + b->from->count && columns; n++) {
+		const struct row *row = &b->sorted[n];
+
+		for (uint64_t left = columns; left; left &= left - 1) {
+			unsigned i = (unsigned)__builtin_ctzll(left);
+
+			if (has_value(row->block, row->head, &t->table.column[i]))
+				columns &= ~(1ULL << i);
+		}
+	}
+	return columns;
+}
+
+static uint64_t may_be_left_out(const struct table *table)
+{
+	uint64_t columns = 0;
+
+	for (unsigned i = 0; i < table->count; i++)
+		columns |= (uint64_t)table->column[i].may_be_left_out << i;
+	return columns;
+}
+
+/* Have a statement for the run's rows. A column that had a value is sent for a while, so that
+ * statements are not prepared for every other transaction. */
+static int target_ready(struct batch *b, struct target *t)
+{
+	uint64_t may = may_be_left_out(&t->table), empty = columns_empty(b, t, may);
+	uint64_t left_out;
+
+	if (b->turn - t->needed_since >= NEEDED_FOR) {
+		t->needed = 0;
+		t->needed_since = b->turn;
+	}
+	t->needed |= may & ~empty;
+	left_out = may & ~t->needed;
+	if (t->insert && left_out == t->left_out)
+		return HT_OK;
+	t->left_out = left_out;
+	return target_prepare(b, t);
 }
 
 void batch_forget_table(struct batch *b, struct place p)
@@ -338,6 +414,7 @@ void batch_forget_table(struct batch *b, struct place p)
 			continue;
 		db_insert_free(b->target[i]->insert);
 		b->target[i]->insert = NULL;
+		b->target[i]->is_known = false;
 	}
 }
 
@@ -544,8 +621,11 @@ int batch_insert(struct batch *b, struct db *db, struct lease *ids, bool blame_r
 		if (!b->to)
 			return -ENOMEM;
 		b->to->used = b->turn;
-		if (!b->to->insert)
-			err = target_prepare(b, b->to);
+		if (!b->to->is_known)
+			err = admin_ask_table(b->options.admin, b->to->place, &b->to->table);
+		b->to->is_known = err == HT_OK;
+		if (err == HT_OK)
+			err = target_ready(b, b->to);
 		b->result.stored[b->from->place.what] += b->from->count;
 		if (err == HT_OK)
 			err = run_insert(b);

@@ -52,15 +52,39 @@ static enum column_charset charset_of(const char *name)
 	return CHARSET_ASCII;
 }
 
-/* A row of information_schema.columns: name, character length, octet length, character set, extra.
- */
+/* A default as MariaDB writes it, or MySQL: is it the one for a value that is absent? */
+static bool is_default(const char *text, const char *absent)
+{
+	size_t len = strlen(absent);
+
+	if (text[0] == '\'')
+		return strncmp(text + 1, absent, len) == 0 && strcmp(text + 1 + len, "'") == 0;
+	return strcmp(text, absent) == 0;
+}
+
+static bool may_be_left_out(const struct known *k, const char *text, bool is_nullable)
+{
+	switch (k->source) {
+	case COLUMN_TEXT:
+		return text && is_default(text, "");
+	case COLUMN_NUMBER:
+		return text && is_default(text, k->value == ROW_expires ? "-1" : "0");
+	case COLUMN_MSG_RAW:
+		return is_nullable && (!text || strcmp(text, "NULL") == 0);
+	default:
+		return false;
+	}
+}
+
+/* A row of information_schema.columns: name, character length, octet length, character set, extra,
+ * default, nullable. */
 static void column_see(void *ctx, unsigned columns, char **texts)
 {
 	struct table *t = ctx;
 	const struct known *k;
 	struct column *c;
 
-	if (columns != 5 || !texts[0] || t->count == TABLE_MAX_COLUMNS)
+	if (columns != 7 || !texts[0] || t->count == TABLE_MAX_COLUMNS)
 		return;
 	k = known_find(texts[0]);
 	if (!k)
@@ -76,6 +100,7 @@ static void column_see(void *ctx, unsigned columns, char **texts)
 	c->chars = texts[1] ? strtoull(texts[1], NULL, 10) : 0;
 	c->bytes = texts[2] ? strtoull(texts[2], NULL, 10) : 0;
 	c->charset = charset_of(texts[3]);
+	c->may_be_left_out = may_be_left_out(k, texts[5], texts[6] && *texts[6] == 'Y');
 }
 
 static void engine_see(void *ctx, unsigned columns, char **texts)
@@ -153,7 +178,7 @@ int table_read(struct db *db, const char *name, bool is_sip, struct table *out)
 		return (int)rows;
 	snprintf(sql, sizeof(sql),
 		 "SELECT LOWER(column_name), character_maximum_length, character_octet_length, "
-		 "character_set_name, extra "
+		 "character_set_name, extra, column_default, is_nullable "
 		 "FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = "
 		 "'%s' ORDER BY ordinal_position",
 		 name);
@@ -168,17 +193,17 @@ int table_read(struct db *db, const char *name, bool is_sip, struct table *out)
 
 /* ---- texts ---- */
 
-static bool is_ascii(const uint8_t *at, size_t len)
+bool text_is_plain(struct view text)
 {
 	uint64_t word, any = 0;
 	size_t i = 0;
 
-	for (; i + 8 <= len; i += 8) {
-		memcpy(&word, at + i, 8);
+	for (; i + 8 <= text.len; i += 8) {
+		memcpy(&word, text.at + i, 8);
 		any |= word;
 	}
-	for (; i < len; i++)
-		any |= (uint64_t)at[i];
+	for (; i < text.len; i++)
+		any |= (uint64_t)text.at[i];
 	return (any & 0x8080808080808080ULL) == 0;
 }
 
@@ -271,7 +296,7 @@ unsigned text_fit(const struct column *column, struct view text, uint8_t *scratc
 	uint64_t most = column->charset == CHARSET_BINARY || column->chars > column->bytes
 				? column->bytes
 				: column->chars;
-	bool is_plain = column->charset == CHARSET_BINARY || is_ascii(text.at, text.len);
+	bool is_plain = column->charset == CHARSET_BINARY || text_is_plain(text);
 
 	if (!is_plain)
 		return text_fit_slowly(column, text, scratch, out);

@@ -32,6 +32,7 @@ struct column {
 	uint64_t chars; /* width of a text: characters */
 	uint64_t bytes; /* and octets */
 	enum column_charset charset;
+	bool may_be_left_out; /* its default is what we write where there is nothing */
 };
 
 struct table {
@@ -52,6 +53,9 @@ struct table {
  * @return HT_OK or an error of db_query().
  */
 HT_MUST_CHECK int table_read(struct db *db, const char *name, bool is_sip, struct table *out);
+
+/** Is a text plain ASCII, which fits every character set as it is? */
+bool text_is_plain(struct view text);
 
 /* What happened to a text on its way into a column. */
 enum fit { FIT_AS_IS = 0, FIT_CLIPPED = 1, FIT_REPAIRED = 2 };

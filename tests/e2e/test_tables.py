@@ -251,3 +251,30 @@ def test_layout_homer5(world):
     names = {r[0].decode() for r in world.db.query("SHOW TABLES")}
     check(all(f"sip_capture_{k}_{d}" in names for k in ("call", "registration", "rest") for d in ahead), f"tables made ahead: {sorted(names)}")
     check("sip_capture" not in names, "no table that nobody fills")
+
+
+def test_columns_that_are_seldom_filled(world):
+    """Columns that no row of a transaction has a value for are left to their defaults; when one has, it is stored, and the others are as before."""
+    db = world.database()
+    db.query("CREATE DATABASE foreign_db", None)
+    db.query(tables.VARIANTS["homer3_v4"], "foreign_db")  # there some have no default: they are always sent
+    for h in (world.heptap("ours"), world.heptap("foreign", database="foreign_db", install=False)):
+        database = h.settings["database"]
+        plain, rich = [hep3(sip(n)) for n in range(40)], []
+        for n in range(40, 60):
+            message = sip(n).replace(b"Max-Forwards: 70\r\n", b"Max-Forwards: 70\r\nDiversion: <sip:d@x>\r\nReason: Q.850;cause=16\r\nExpires: 0\r\n"
+                                     b"X-OIP: 192.0.2.9:5070\r\nContact: <sip:c@192.0.2.8:5080>\r\nX-CID: leg-a\r\n")
+            rich.append(hep3(message + (b"\xff" if n % 2 else b"")))
+        sent = 0
+        for packets in (plain[:20], rich, plain[20:]):
+            h.send(packets)
+            sent += len(packets)
+            h.wait_at_rest(sent)
+        h.stop()
+        m = "diversion, reason, originator_ip, originator_port, contact_port, callid_aleg, pid_user"
+        got = db.query(f"SELECT COUNT(*), {m} FROM sip_capture GROUP BY {m} ORDER BY 1", database)
+        check_equal(got, [[b"20", b"<sip:d@x>", b"Q.850;cause=16", b"192.0.2.9", b"5070", b"5080", b"leg-a", b""], [b"40", b"", b"", b"", b"0", b"0", b"", b""]],
+                    f"{database}: rows")
+        if database == "homer_db":
+            check_equal(db.query("SELECT expires, COUNT(*), SUM(LENGTH(msg_raw) > 0) FROM sip_capture GROUP BY expires ORDER BY 1"),
+                        [[b"-1", b"40", b"0"], [b"0", b"20", b"10"]], "expires and msg_raw")
