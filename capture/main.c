@@ -184,7 +184,8 @@ static const struct command commands[] = {
 	  "stays as it "
 	  "is. upgrade says what the database\nlacks of it, and adds it after a yes, or "
 	  "with "
-	  "--yes; it drops and narrows nothing.\n",
+	  "--yes; it drops and narrows nothing. upgrade --convert also gives tables of others our "
+	  "engine, row format\nand primary key.\n",
 	  command_schema },
 	{ "reload", " -c FILE", "the running server reads its configuration again",
 	  "\nWhat is wrong changes nothing and is printed. Exit 0 if it was done, 1 if something "

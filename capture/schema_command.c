@@ -42,14 +42,26 @@ static bool is_word(const char *word, bool to_install)
 	return false;
 }
 
+static bool has_option(int argc, char **argv, const char *option)
+{
+	for (int i = 1; i < argc; i++)
+		if (strcmp(argv[i], option) == 0)
+			return true;
+	return false;
+}
+
 bool schema_words_are_good(int argc, char **argv)
 {
 	bool to_install = argc > 0 && strcmp(argv[0], "install") == 0;
 
 	if (argc == 0)
 		return false;
-	if (strcmp(argv[0], "upgrade") == 0)
-		return argc == 1 || (argc == 2 && strcmp(argv[1], "--yes") == 0);
+	if (strcmp(argv[0], "upgrade") == 0) {
+		bool yes = has_option(argc, argv, "--yes");
+		bool convert = has_option(argc, argv, "--convert");
+
+		return argc == 1 + yes + convert;
+	}
 	if (!to_install && strcmp(argv[0], "print") != 0)
 		return false;
 	for (int i = 1; i < argc; i++)
@@ -200,7 +212,7 @@ static void day_see(void *ctx, unsigned columns, char **texts)
 }
 
 /* @return statements, or an error. */
-static int compare_days(struct db *db, const struct schema_names *names, FILE *out)
+static int compare_days(struct db *db, const struct schema_names *names, bool convert, FILE *out)
 {
 	struct days d = { 0 };
 	char sql[512];
@@ -219,7 +231,7 @@ static int compare_days(struct db *db, const struct schema_names *names, FILE *o
 		struct schema_names of_day = *names;
 
 		of_day.table = d.name[i];
-		n = upgrade_compare(db, SCHEMA_CAPTURE_DAY, &of_day, out);
+		n = upgrade_compare(db, SCHEMA_CAPTURE_DAY, &of_day, convert, out);
 		sum = n < 0 ? n : sum + n;
 	}
 	free(d.name);
@@ -227,10 +239,10 @@ static int compare_days(struct db *db, const struct schema_names *names, FILE *o
 }
 
 /* Everything of ours in the database. @return statements, or an error. */
-static int compare(const struct conf *conf, struct db *db, FILE *out)
+static int compare(const struct conf *conf, struct db *db, bool convert, FILE *out)
 {
 	struct schema_names names = names_for(conf, SCHEMA_CAPTURE);
-	int sum = compare_days(db, &names, out);
+	int sum = compare_days(db, &names, convert, out);
 
 	for (size_t i = 0; i < PARTS && sum >= 0; i++) {
 		int n;
@@ -238,18 +250,16 @@ static int compare(const struct conf *conf, struct db *db, FILE *out)
 		if (!parts[i].is_default || !is_for(conf, parts[i].part))
 			continue;
 		names = names_for(conf, parts[i].part);
-		n = upgrade_compare(db, parts[i].part, &names, out);
+		n = upgrade_compare(db, parts[i].part, &names, convert, out);
 		sum = n < 0 ? n : sum + n;
 	}
 	return sum;
 }
 
-static bool is_agreed(int argc)
+static bool is_agreed(void)
 {
 	char answer[8] = "";
 
-	if (argc == 2) /* --yes */
-		return true;
 	if (!isatty(STDIN_FILENO))
 		return false;
 	printf("Run this? [yes/no] ");
@@ -296,12 +306,13 @@ static int upgrade_run(const struct conf *conf, struct db *db, const char *sql)
 	return EXIT_REFUSED;
 }
 
-static int upgrade(const struct conf *conf, struct db *db, int argc)
+static int upgrade(const struct conf *conf, struct db *db, int argc, char **argv)
 {
 	char *sql = NULL;
 	size_t len;
 	FILE *out = open_memstream(&sql, &len);
-	int code = EXIT_DONE, changes = out ? compare(conf, db, out) : -ENOMEM;
+	bool convert = has_option(argc, argv, "--convert");
+	int code = EXIT_DONE, changes = out ? compare(conf, db, convert, out) : -ENOMEM;
 
 	if (out && fclose(out) != 0 && changes >= 0)
 		changes = -ENOMEM;
@@ -314,7 +325,7 @@ static int upgrade(const struct conf *conf, struct db *db, int argc)
 		printf("%s%s: nothing to do\n", sql, conf->storage.database);
 	} else {
 		printf("%s", sql);
-		if (is_agreed(argc))
+		if (has_option(argc, argv, "--yes") || is_agreed())
 			code = upgrade_run(conf, db, sql);
 		else
 			printf("nothing was done; --yes does it\n");
@@ -339,7 +350,7 @@ int schema_command(const struct conf *conf, int argc, char **argv)
 	else if (db_run(db, "USE `%s`", conf->storage.database) < 0)
 		code = complain(conf, db, "choosing the database");
 	if (code == EXIT_DONE)
-		code = is_install ? install(conf, db, argc, argv) : upgrade(conf, db, argc);
+		code = is_install ? install(conf, db, argc, argv) : upgrade(conf, db, argc, argv);
 	db_close(db);
 	return code;
 }

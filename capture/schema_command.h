@@ -10,7 +10,7 @@
 #define SCHEMA_USAGE                                                                              \
 	"schema takes print or install and parts (capture, reports, statistics, users, "          \
 	"configuration; print also grants, for an administrator to run), or upgrade and perhaps " \
-	"--yes"
+	"--convert and --yes"
 
 /** Are these words good? @p argv: print, install or upgrade, and what follows. */
 bool schema_words_are_good(int argc, char **argv);

@@ -96,6 +96,13 @@ static void sip_tables_print(FILE *out, const struct schema_names *names)
 		fprintf(out, "`.`%s`", names->table);
 }
 
+/* Homer 5 looks for a message by its id in ten minutes; Homer 3 by its id in its second. */
+static const char *primary_key(enum schema_part part)
+{
+	return part == SCHEMA_CAPTURE_DAY ? "PRIMARY KEY (`id`, `date`),\n  KEY `date` (`date`)"
+					  : "PRIMARY KEY (`date`, `id`)";
+}
+
 static const char *after(const char *at, const char *place)
 {
 	size_t len = strlen(place);
@@ -116,6 +123,8 @@ int schema_print(FILE *out, enum schema_part part, const struct schema_names *na
 			pattern_print(out, names->database);
 		} else if ((next = after(at, "@SIP_TABLES@"))) {
 			sip_tables_print(out, names);
+		} else if ((next = after(at, "@PRIMARY_KEY@"))) {
+			fputs(primary_key(part), out);
 		} else if ((next = after(at, "@PARTITIONS@"))) {
 			if (parts[part].is_partitioned)
 				partitions_print(out, names->today);

@@ -16,8 +16,8 @@ struct live_column {
 	char name[NAME_BYTES];
 	char type[256]; /* as it would be written in CREATE TABLE; "": too long to write again */
 	uint64_t chars; /* 0: no text */
-	char charset[NAME_BYTES]; /* "": none, octets or a number */
-	bool is_nullable, is_generated;
+	char charset[NAME_BYTES];		    /* "": none, octets or a number */
+	bool is_nullable, is_generated, is_counted; /* AUTO_INCREMENT */
 };
 
 struct live_key {
@@ -33,6 +33,7 @@ struct live {
 	struct live_key key[KEYS_MAX];
 	unsigned keys;
 	uint64_t rows, bytes; /* as the server estimates them */
+	char engine[NAME_BYTES], format[NAME_BYTES];
 };
 
 /* ---- what is there ---- */
@@ -41,10 +42,12 @@ static void size_see(void *ctx, unsigned columns, char **texts)
 {
 	struct live *l = ctx;
 
-	if (columns != 2)
+	if (columns != 4)
 		return;
 	l->rows = texts[0] ? strtoull(texts[0], NULL, 10) : 0;
 	l->bytes = texts[1] ? strtoull(texts[1], NULL, 10) : 0;
+	snprintf(l->engine, sizeof(l->engine), "%s", texts[2] ? texts[2] : "");
+	snprintf(l->format, sizeof(l->format), "%s", texts[3] ? texts[3] : "");
 }
 
 static void column_see(void *ctx, unsigned columns, char **texts)
@@ -62,6 +65,7 @@ static void column_see(void *ctx, unsigned columns, char **texts)
 	snprintf(c->charset, sizeof(c->charset), "%s", texts[3] ? texts[3] : "");
 	c->is_nullable = texts[4] && strcmp(texts[4], "YES") == 0;
 	c->is_generated = texts[5] && strstr(texts[5], "GENERATED");
+	c->is_counted = texts[5] && strstr(texts[5], "auto_increment");
 }
 
 static void key_see(void *ctx, unsigned columns, char **texts)
@@ -94,7 +98,8 @@ static int live_read(struct db *db, const char *table, struct live *out)
 
 	memset(out, 0, sizeof(*out));
 	rows = ask(db, size_see, out,
-		   "SELECT table_rows, data_length + index_length FROM information_schema.tables",
+		   "SELECT table_rows, data_length + index_length, engine, row_format FROM "
+		   "information_schema.tables",
 		   table, "");
 	if (rows >= 0)
 		rows = ask(db, column_see, out,
@@ -125,6 +130,7 @@ struct comparison {
 	FILE *why, *changes;
 	char before[NAME_BYTES]; /* the column before this one */
 	unsigned count;
+	bool convert, is_of_rows;
 };
 
 static void change(struct comparison *c)
@@ -240,17 +246,25 @@ static void columns_count(const char *of, const char *in, unsigned *found, unsig
 	}
 }
 
+/* "... (`a`, `b`)" as "a,b,". */
+static void columns_of(const char *definition, char out[LIST_BYTES])
+{
+	size_t used = 0;
+
+	for (const char *at = strchr(definition, '('); at && *at; at++)
+		if (!strchr("(` )", *at) && used < LIST_BYTES - 2)
+			out[used++] = *at;
+	out[used++] = ',';
+	out[used] = '\0';
+}
+
 /* A line of ours: "UNIQUE KEY `name` (`a`, `b`)". What counts add up by has to be just these. */
 static void unique_compare(struct comparison *c, const char *definition)
 {
-	char ours[LIST_BYTES] = "";
-	size_t used = 0;
+	char ours[LIST_BYTES];
 	bool is_there = false;
 
-	for (const char *at = strchr(definition, '('); at && *at; at++)
-		if (!strchr("(` )", *at) && used < sizeof(ours) - 2)
-			ours[used++] = *at;
-	ours[used] = ',';
+	columns_of(definition, ours);
 	for (unsigned i = 0; i < c->live->keys; i++) {
 		const struct live_key *k = &c->live->key[i];
 		unsigned found, all, ours_found, ours_all;
@@ -269,9 +283,75 @@ static void unique_compare(struct comparison *c, const char *definition)
 	}
 	if (is_there)
 		return;
-	fprintf(c->why, "-- %s: nothing keeps it at one row for each %.*s\n", c->table, (int)used,
-		ours);
+	fprintf(c->why, "-- %s: nothing keeps it at one row for each %.*s\n", c->table,
+		(int)strlen(ours) - 1, ours);
 	key_add(c, definition);
+}
+
+/* ---- what makes a table ours altogether ---- */
+
+/* Say that it is different; @return whether it is to be changed. */
+static bool is_to_convert(struct comparison *c, const char *what, const char *why)
+{
+	fprintf(c->why, "-- %s: %s: %s%s\n", c->table, what, why,
+		c->convert ? "" : " (upgrade --convert changes it)");
+	return c->convert;
+}
+
+static void storage_compare(struct comparison *c)
+{
+	bool is_innodb = strcasecmp(c->live->engine, "InnoDB") == 0;
+
+	if (is_innodb && strcasecmp(c->live->format, "Compressed") != 0)
+		return;
+	if (!is_to_convert(c, is_innodb ? "ROW_FORMAT=COMPRESSED" : c->live->engine,
+			   is_innodb ? "a row costs twice as much"
+				     : "rows arrive at least once instead of exactly once"))
+		return;
+	change(c);
+	fputs("ENGINE=InnoDB ROW_FORMAT=DYNAMIC KEY_BLOCK_SIZE=0", c->changes);
+}
+
+/* Keys that the primary one begins with save nothing. */
+static void spare_keys_drop(struct comparison *c, const char *primary)
+{
+	for (unsigned i = 0; i < c->live->keys; i++) {
+		const struct live_key *k = &c->live->key[i];
+
+		if (k->is_unique || strncasecmp(primary, k->columns, strlen(k->columns)) != 0)
+			continue;
+		change(c);
+		fprintf(c->changes, "DROP KEY `%s`", k->name);
+	}
+}
+
+/* A line of ours: "PRIMARY KEY (`a`, `b`)". */
+static void primary_compare(struct comparison *c, const char *definition)
+{
+	const struct live_column *id = live_find(c->live, "id");
+	char ours[LIST_BYTES] = "";
+	bool is_same = false;
+
+	columns_of(definition, ours);
+	for (unsigned i = 0; i < c->live->keys; i++)
+		is_same |= strcmp(c->live->key[i].name, "PRIMARY") == 0 &&
+			   strcasecmp(c->live->key[i].columns, ours) == 0;
+	if (!c->is_of_rows || is_same || !id ||
+	    !is_to_convert(c, "another primary key",
+			   id->is_counted
+				   ? "a row costs one more key; with ours other programs cannot "
+				     "write to it, as their rows have no id"
+				   : "a row costs one more key"))
+		return;
+	if (id->is_counted) {
+		change(c);
+		fputs("MODIFY COLUMN `id` bigint unsigned NOT NULL", c->changes);
+	}
+	change(c);
+	fputs("DROP PRIMARY KEY", c->changes);
+	change(c);
+	fprintf(c->changes, "ADD %s", definition);
+	spare_keys_drop(c, ours);
 }
 
 static void line_compare(struct comparison *c, char *line)
@@ -287,6 +367,8 @@ static void line_compare(struct comparison *c, char *line)
 		key_compare(c, line);
 	else if (strncmp(line, "UNIQUE KEY ", 11) == 0)
 		unique_compare(c, line);
+	else if (strncmp(line, "PRIMARY KEY ", 12) == 0)
+		primary_compare(c, line);
 }
 
 /* ---- one table, one part ---- */
@@ -310,8 +392,11 @@ static int table_compare(struct comparison *c, const char *statement, FILE *out)
 
 	c->why = open_memstream(&why, &why_len);
 	c->changes = open_memstream(&changes, &changes_len);
-	if (c->why && c->changes)
+	if (c->why && c->changes) {
+		if (c->is_of_rows)
+			storage_compare(c);
 		lines_compare(c, statement);
+	}
 	if (!c->why || fclose(c->why) != 0)
 		err = -ENOMEM;
 	if (!c->changes || fclose(c->changes) != 0)
@@ -332,6 +417,7 @@ static int table_compare(struct comparison *c, const char *statement, FILE *out)
 
 struct part_comparison {
 	struct db *db;
+	bool convert, is_of_rows;
 	struct live *live;
 	FILE *out;
 	int statements;
@@ -340,7 +426,9 @@ struct part_comparison {
 static int statement_compare(void *ctx, const char *statement)
 {
 	struct part_comparison *p = ctx;
-	struct comparison c = { .live = p->live };
+	struct comparison c = { .live = p->live,
+				.convert = p->convert,
+				.is_of_rows = p->is_of_rows };
 	int n;
 
 	if (sscanf(statement, "CREATE TABLE IF NOT EXISTS `%64[^`]`", c.table) != 1)
@@ -358,9 +446,11 @@ static int statement_compare(void *ctx, const char *statement)
 }
 
 int upgrade_compare(struct db *db, enum schema_part part, const struct schema_names *names,
-		    FILE *out)
+		    bool convert, FILE *out)
 {
-	struct part_comparison p = { .db = db, .out = out };
+	struct part_comparison p = {
+		.db = db, .convert = convert, .is_of_rows = part <= SCHEMA_LOGS, .out = out
+	};
 	char *ours = NULL;
 	int err;
 

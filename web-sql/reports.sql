@@ -15,7 +15,6 @@ CREATE TABLE IF NOT EXISTS `@TABLE@` (
   `node` varchar(125) NOT NULL DEFAULT '',
   `msg` mediumtext NOT NULL,
   `msg_raw` mediumblob DEFAULT NULL,
-  PRIMARY KEY (`id`, `date`),
-  KEY `date` (`date`),
+  PRIMARY KEY (`date`, `id`),
   KEY `correlation_id` (`correlation_id`)
 ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci@PARTITIONS@;
