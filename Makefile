@@ -117,7 +117,7 @@ bench-long:
 	@tests/deps.sh $(DEPS_BUILD) $(DEPS_RUN) $(DEPS_BENCH)
 	@$(MAKE) --no-print-directory all $(B)/tests/bench/bench_send
 	@python3 tests/bench/peer.py --build $(B) $(if $(QUICK),--quick) $(if $(V),--verbose)
-soak: all
+soak: all $(B)/tests/bench/bench_backlog
 	@python3 tests/e2e/run.py --heptap $(B)/heptap --soak
 
 $(B)/%.h.ok: %.h FORCE	# part of lint: each header compiles alone

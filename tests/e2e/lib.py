@@ -190,7 +190,7 @@ class Heptap:
         self.process = None
         self.environment = {**os.environ, **(environment or {})}
         self.settings = {"db_socket": db_socket, "spool": self.folder / "spool", "database": "homer_db", "top": "", "storage": "", "user": "root",
-                         "listener": "", "spool_more": "", **settings}
+                         "listener": "", "spool_max": "4G", "spool_more": "", **settings}
         self.write()
 
     def write(self, **settings):
@@ -209,7 +209,7 @@ storage:
   user: {s['user']}
   database: {s['database']}
   {s['storage']}
-  spool: {{ dir: {s['spool']}, max: 4G {s['spool_more']} }}
+  spool: {{ dir: {s['spool']}, max: {s['spool_max']} {s['spool_more']} }}
 http: {{ listen: '127.0.0.1:{self.http}' }}
 """)
 
