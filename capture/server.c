@@ -199,14 +199,16 @@ static unsigned endpoints_count(const struct conf *conf)
 
 static void plan_decide(struct server *s)
 {
+	const char *root = getenv("HEPTAP_ROOT"); /* a recorded host's */
 	struct host host;
 	struct plan_wish wish = { .hep_threads = s->conf->hep_threads,
 				  .writers = s->conf->storage.writers,
+				  .is_daily = s->conf->storage.layout == CONF_LAYOUT_HOMER5,
 				  .hep_sockets = endpoints_count(s->conf),
 				  .memory = s->conf->memory,
 				  .block_bytes = BLOCK_MAX_BYTES };
 
-	host_probe("", &host);
+	host_probe(root ? root : "", &host);
 	plan_make(&host, &wish, &s->plan);
 	log_info("tune: %" PRId64 " cores, %" PRId64
 		 " MiB: %u receive thread%s, %u writer%s, %u blocks each",
@@ -301,12 +303,18 @@ static int user_find(const struct server *s, int *uid, int *gid)
 	return HT_OK;
 }
 
+static uint64_t spool_max(const struct conf *c)
+{
+	return c->storage.spool.durability == CONF_DURABILITY_MEMORY ? c->memory
+								     : c->storage.spool.max;
+}
+
 static int spool_start(struct server *s, int uid, int gid)
 {
 	const struct conf *c = s->conf;
 	bool in_memory = c->storage.spool.durability == CONF_DURABILITY_MEMORY;
 	struct spool_options o = { .dir = c->storage.spool.dir,
-				   .max_bytes = in_memory ? c->memory : c->storage.spool.max,
+				   .max_bytes = spool_max(c),
 				   .node_id = c->node_id,
 				   .writers = s->plan.writers,
 				   .in_memory = in_memory,
@@ -340,6 +348,7 @@ static int receiver_make(struct server *s, unsigned i)
 {
 	struct worker_options o = { .snapshot = &s->snapshot,
 				    .spool = s->spool,
+				    .spool_pressure = &s->spooler.pressure,
 				    .spool_fd = s->spooler.wake_fd,
 				    .blocks = s->plan.blocks,
 				    .batch_rows = s->conf->storage.batch_rows,
@@ -402,6 +411,8 @@ static int storage_make(struct server *s)
 	s->layout = (struct layout){ .table = c->storage.table,
 				     .is_daily = c->storage.layout == CONF_LAYOUT_HOMER5 };
 	err = admin_new(&s->admin, &s->db, &s->layout);
+	if (err == HT_OK && c->storage.writers == 0 && s->plan.writers > 1)
+		admin_tune_writers(s->admin, s->spool, s->plan.writers);
 	if (err == HT_OK)
 		err = reject_open(&s->rejects, c->storage.spool.dir,
 				  reject_max ? strtoull(reject_max, NULL, 10) : 0);
@@ -419,6 +430,7 @@ static int receivers_make(struct server *s)
 	s->spooler.workers = s->workers;
 	s->spooler.worker_count = s->plan.hep_threads;
 	s->spooler.writers = s->writers;
+	s->spooler.spool_max = spool_max(s->conf);
 	s->spooler.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (s->spooler.wake_fd < 0)
 		return -errno;
@@ -446,6 +458,13 @@ static const counter *stats_types(void *ctx, unsigned worker)
 	return worker_types(s->workers[worker]);
 }
 
+static unsigned stats_pressure(void *ctx, enum shed_reason reason)
+{
+	struct server *s = ctx;
+
+	return spooler_pressure(&s->spooler, reason);
+}
+
 static void stats_add_thread(struct stats_sources *st, const char *name, pthread_t id)
 {
 	if (st->thread_count < STATS_MAX_THREADS &&
@@ -469,6 +488,7 @@ static void stats_setup(struct server *s)
 	st->node = s->conf->node;
 	st->layout = &s->layout;
 	st->types = stats_types;
+	st->pressure = stats_pressure;
 	st->started_us = s->started_us;
 	st->block_bytes = (uint64_t)s->plan.hep_threads * s->plan.blocks * BLOCK_MAX_BYTES;
 	st->is_receiving = &s->is_receiving;

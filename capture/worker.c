@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "capture/pressure.h"
 #include "capture/snapshot.h"
 #include "conf/log.h"
 #include "conf/ring.h"
@@ -41,7 +42,9 @@ struct worker {
 	struct block **spare; /* taken from `empty`; the last one back is the first one used, while
 				 it is warm in the cache */
 	unsigned spare_count;
-	struct block *open;		 /* NULL: to be taken from `spare` */
+	struct block *open; /* NULL: to be taken from `spare` */
+	struct pressure memory;
+	unsigned spool_level;		 /* of pressure, during a batch */
 	uint64_t mono_us;		 /* of the batch */
 	uint64_t sealed_us;		 /* monotonic time of the last seal */
 	uint64_t wall_us;		 /* of the batch */
@@ -65,6 +68,11 @@ const counter *worker_types(const struct worker *w)
 struct source_counters *worker_source(struct worker *w, unsigned source)
 {
 	return &w->sources[source];
+}
+
+const struct pressure *worker_pressure(const struct worker *w)
+{
+	return &w->memory;
 }
 
 /* ---- blocks ---- */
@@ -137,7 +145,7 @@ static void malformed_count(struct source_counters *c, ssize_t err)
 
 /*
  * What a SIP message is about, by the method of its CSeq, so that replies follow their requests.
- * Class: what is shed first when there is no room; 1 are reports, 5 is an INVITE dialog.
+ * Class: what is shed first under pressure; 1 are reports, 5 is an INVITE dialog.
  */
 struct sort {
 	const char *lower;
@@ -165,7 +173,7 @@ static const struct sort *sip_sort(const struct sip *s)
 		{ "prack", 5, ROW_KIND_CALL },	 { "update", 5, ROW_KIND_CALL },
 		{ "info", 5, ROW_KIND_CALL },	 { "refer", 5, ROW_KIND_CALL },
 	};
-	static const struct sort refer_notify = { "notify", 4, ROW_KIND_CALL };
+	static const struct sort refer_notify = { "notify", 5, ROW_KIND_CALL };
 	static const struct sort rest = { "", 4, ROW_KIND_REST };
 	struct view method = s->cseq_method.len ? s->cseq_method : s->method;
 
@@ -175,11 +183,18 @@ static const struct sort *sip_sort(const struct sip *s)
 	return view_is_nocase(method, "notify") && is_refer(s->event) ? &refer_notify : &rest;
 }
 
-static void shed_count(struct worker *w, struct source_counters *c, unsigned class)
+/* If not, there is an open block. */
+static bool is_shed(struct worker *w, struct source_counters *c, unsigned class,
+		    const struct msg *m, struct view dialog)
 {
-	enum shed_reason reason = spool_is_ok(w->options.spool) ? SHED_MEMORY : SHED_SPOOL;
+	bool is_for_spool = pressure_sheds(w->spool_level, class, m, dialog);
 
-	counter_add(&c->shed[reason][class], 1);
+	if (!is_for_spool && !pressure_sheds(pressure_level(&w->memory), class, m, dialog) &&
+	    open_block(w))
+		return false;
+	is_for_spool |= !spool_is_ok(w->options.spool);
+	counter_add(&c->shed[is_for_spool ? SHED_SPOOL : SHED_MEMORY][class], 1);
+	return true;
 }
 
 /* ---- values of the row ---- */
@@ -432,10 +447,8 @@ static bool worker_sip(struct worker *w, struct source_counters *c, struct msg *
 	if (m->version < 3)
 		m->payload = sip_trim_nul(m->payload, &s);
 	sort = sip_sort(&s);
-	if (!open_block(w)) {
-		shed_count(w, c, sort->class);
+	if (is_shed(w, c, sort->class, m, s.callid))
 		return false;
-	}
 	time_settle(w, c, m);
 	sip_row(w, c, m, &s, sort->kind);
 	quality_report_row(w, c, m, &s);
@@ -446,10 +459,8 @@ static bool worker_sip(struct worker *w, struct source_counters *c, struct msg *
 static bool worker_report(struct worker *w, struct source_counters *c, struct msg *m,
 			  const struct report_sort *sort)
 {
-	if (!open_block(w)) {
-		shed_count(w, c, 1);
+	if (is_shed(w, c, 1, m, m->correlation))
 		return false;
-	}
 	time_settle(w, c, m);
 	report_row(w, c, m, sort->table, sort->type);
 	counter_add(&c->accepted, 1);
@@ -510,6 +521,14 @@ static void worker_hep(struct worker *w, unsigned source, const uint8_t *bytes, 
 
 /* ---- what the listener calls ---- */
 
+static void memory_look(struct worker *w, uint64_t mono_us)
+{
+	spare_gather(w);
+	pressure_ask(&w->memory,
+		     pressure_of_memory(w->spare_count + (w->open != NULL), w->options.blocks),
+		     mono_us);
+}
+
 static void on_begin(void *ctx, uint64_t wall_us, uint64_t mono_us)
 {
 	struct worker *w = ctx;
@@ -518,6 +537,8 @@ static void on_begin(void *ctx, uint64_t wall_us, uint64_t mono_us)
 	w->snapshot = rcu_get(*w->options.snapshot);
 	w->wall_us = wall_us;
 	w->mono_us = mono_us;
+	w->spool_level = pressure_level(w->options.spool_pressure);
+	memory_look(w, mono_us);
 }
 
 static void on_record(void *ctx, unsigned source, const uint8_t *bytes, size_t len,
@@ -557,6 +578,7 @@ static bool on_tend(void *ctx, uint64_t mono_us)
 
 	if (w->open && w->open->rows && mono_us - w->sealed_us >= w->options.batch_us)
 		seal(w, mono_us);
+	memory_look(w, mono_us);
 	return w->open && w->open->rows;
 }
 
@@ -565,7 +587,7 @@ static bool has_room(void *ctx)
 	struct worker *w = ctx;
 
 	spare_gather(w);
-	return w->spare_count >= ROOM_BLOCKS;
+	return w->spare_count >= ROOM_BLOCKS && pressure_level(w->options.spool_pressure) == 0;
 }
 
 static void limits_take(void *ctx, unsigned source, const uint8_t from_ip[16],

@@ -20,6 +20,7 @@
 
 struct agents;
 struct block;
+struct pressure;
 struct snapshot;
 struct spool;
 struct worker;
@@ -28,8 +29,9 @@ struct worker_options {
 	struct snapshot *const
 		*snapshot;	   /* the published pointer; read inside a read-side section */
 	const struct spool *spool; /* asked only whether it takes blocks */
-	int spool_fd;		   /* eventfd that wakes ht-spool */
-	unsigned blocks;	   /* in circulation; a power of two */
+	const struct pressure *spool_pressure;
+	int spool_fd;	 /* eventfd that wakes ht-spool */
+	unsigned blocks; /* in circulation; a power of two */
 	uint32_t batch_rows;
 	uint64_t batch_us;
 	unsigned sources; /* listeners in the configuration */
@@ -47,6 +49,9 @@ const counter *worker_types(const struct worker *w);
 
 /** Counters of one source. */
 struct source_counters *worker_source(struct worker *w, unsigned source);
+
+/** Its own: how few blocks are free. */
+const struct pressure *worker_pressure(const struct worker *w);
 
 /** The callbacks for a listener; their ctx is the worker. */
 struct listener_ops;

@@ -76,7 +76,9 @@ static inline uint64_t counter_get(const counter *c)
 	X(refused_limit, "heptap_connections_refused_total", "reason=\"limit\"", "")               \
 	X(connections, "heptap_connections_total", "", "TCP connections taken")
 
-#define SHED_CLASSES 5 /* 1 logs and reports ... 5 INVITE dialogs */
+#define SHED_CLASSES  5	 /* 1 logs and reports ... 5 INVITE dialogs */
+#define SHED_STEPS    16 /* of each class */
+#define PRESSURE_MOST (SHED_CLASSES * SHED_STEPS)
 enum shed_reason { SHED_MEMORY, SHED_SPOOL, SHED_REASONS };
 
 struct source_counters {

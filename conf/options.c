@@ -116,7 +116,7 @@ static const struct conf_option options[] = {
 	  .help = "longest time that a row waits for others" },
 	{ .key = "storage.writers", .type = CONF_NUMBER, .when = CONF_RESTART, RANGE(0, 8, ""),
 	  .value = "0", IN_CONF(storage.writers),
-	  .help = "connections that write to the database; 0: as many as the host is good for" },
+	  .help = "connections that write to the database; 0: as many as host and tables are good for" },
 	{ .key = "storage.spool.dir", .type = CONF_STRING, .when = CONF_RESTART,
 	  RANGE(1, 4000, "octets"),
 	  .value = "/var/spool/heptap", IN_CONF(storage.spool.dir),

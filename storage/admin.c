@@ -13,6 +13,7 @@
 #include "conf/clock.h"
 #include "conf/log.h"
 #include "storage/schema.h"
+#include "storage/spool.h"
 
 #define LOOK_S 60
 
@@ -33,6 +34,9 @@ struct admin {
 	bool is_installed;	    /* ledger and ids were seen on this connection */
 	unsigned told[PLACE_COUNT]; /* columns of the table, as the log has them */
 	bool is_refused;	    /* said once in the log */
+	struct spool *spool;	    /* NULL: it uses all its writers */
+	unsigned writers, used_writers;
+	bool is_compressed[PLACE_COUNT]; /* that table, of today where there is one a day */
 
 	pthread_mutex_t lock; /* what follows */
 	pthread_cond_t asked; /* a request is there, or stop */
@@ -69,6 +73,12 @@ void admin_free(struct admin *a)
 	pthread_cond_destroy(&a->answered);
 	pthread_mutex_destroy(&a->lock);
 	free(a);
+}
+
+void admin_tune_writers(struct admin *a, struct spool *spool, unsigned writers)
+{
+	a->spool = spool;
+	a->writers = a->used_writers = writers;
 }
 
 static uint32_t today(void)
@@ -188,6 +198,38 @@ static int heptap_ensure(struct admin *a)
 	return err;
 }
 
+/* Where SIP goes today. @return how many. */
+static unsigned sip_places(const struct admin *a, struct place out[3])
+{
+	static const enum layout_place daily[] = { PLACE_CALL, PLACE_REGISTRATION, PLACE_REST };
+
+	out[0] = (struct place){ PLACE_SIP, 0 };
+	for (unsigned i = 0; i < 3 && a->layout->is_daily; i++)
+		out[i] = (struct place){ daily[i], today() };
+	return a->layout->is_daily ? 3 : 1;
+}
+
+/* A compressed table takes one writer at a time, another one two. Blocks hold rows for all tables,
+ * so with several of them writers now and then meet in one all the same. */
+static void writers_settle(struct admin *a)
+{
+	struct place places[3];
+	unsigned useful, compressed = 0, count = sip_places(a, places);
+
+	for (unsigned i = 0; i < count; i++)
+		compressed += a->is_compressed[places[i].what];
+	useful = 2 * count - compressed;
+	if (useful > a->writers)
+		useful = a->writers;
+	if (!a->spool || useful == a->used_writers)
+		return;
+	log_info("table %s: ROW_FORMAT=COMPRESSED, which takes one writer at a time, in %u of %u: "
+		 "%u of %u writers get rows",
+		 a->layout->table, compressed, count, useful, a->writers);
+	a->used_writers = useful;
+	spool_use_writers(a->spool, useful);
+}
+
 /* Read a table, making it if it is not there. */
 static int table_look(struct admin *a, struct place place, struct table *out)
 {
@@ -208,6 +250,8 @@ static int table_look(struct admin *a, struct place place, struct table *out)
 	if (err < 0)
 		return err;
 	a->told[place.what] = out->count;
+	if (place.day == 0 || place.day == today())
+		a->is_compressed[place.what] = out->is_compressed;
 	return out->is_missing || out->count == 0 ? HT_EMISSING : HT_OK;
 }
 
@@ -223,7 +267,7 @@ static int days_ahead(struct admin *a)
 {
 	static const enum layout_place lasting[] = { PLACE_SIP, PLACE_RTCP, PLACE_REPORT,
 						     PLACE_LOGS };
-	static const enum layout_place daily[] = { PLACE_CALL, PLACE_REGISTRATION, PLACE_REST };
+	struct place places[3];
 	char name[LAYOUT_NAME];
 	int err = HT_OK;
 
@@ -232,9 +276,10 @@ static int days_ahead(struct admin *a)
 		if (table_is_there(a, name))
 			err = partitions_ensure(a, name, today() + SCHEMA_DAYS_AHEAD);
 	}
+	(void)sip_places(a, places);
 	for (unsigned day = 0; day <= SCHEMA_DAYS_AHEAD && a->layout->is_daily; day++) {
 		for (unsigned i = 0; i < 3 && err == HT_OK; i++) {
-			struct place p = { daily[i], today() + day };
+			struct place p = { places[i].what, places[i].day + day };
 
 			layout_name(a->layout, p, name);
 			if (!table_is_there(a, name))
@@ -299,6 +344,7 @@ static int serve(struct admin *a, struct request *r)
 		err = heptap_ensure(a);
 	if (err == HT_OK && r->out)
 		err = table_look(a, r->place, r->out);
+	writers_settle(a);
 	if (err == HT_OK && r->until && !place_is_daily(r->place)) {
 		layout_name(a->layout, r->place, name);
 		err = partitions_ensure(a, name, r->until);
@@ -309,16 +355,30 @@ static int serve(struct admin *a, struct request *r)
 	return err;
 }
 
+/* The one table, if nobody asked for it yet; each time all of today, if their format matters. */
+static int sip_tables_look(struct admin *a)
+{
+	struct place places[3];
+	unsigned count = sip_places(a, places);
+	struct table table;
+	int err = HT_OK;
+
+	for (unsigned i = 0; i < count && err == HT_OK; i++)
+		if (a->spool || (places[i].what == PLACE_SIP && !a->told[PLACE_SIP]))
+			err = table_look(a, places[i], &table);
+	writers_settle(a);
+	return err;
+}
+
 /* Now and then, without being asked. */
 static void look_ahead(struct admin *a)
 {
 	int err = connect_if_not(a);
-	struct table table;
 
 	if (err == HT_OK)
 		err = heptap_ensure(a);
-	if (err == HT_OK && !a->layout->is_daily && !a->told[PLACE_SIP])
-		err = table_look(a, (struct place){ PLACE_SIP, 0 }, &table);
+	if (err == HT_OK)
+		err = sip_tables_look(a);
 	if (err == HT_OK)
 		err = days_ahead(a);
 	tell(a, err);

@@ -2,7 +2,7 @@
  * @file
  * The admin thread's work: everything that is slow or implicitly commits, so that writers never do
  * it. It reads information_schema, makes missing tables, and partitions and daily tables ahead of
- * time and on demand.
+ * time and on demand, and says how many writers the tables take.
  *
  * Threads: admin_run() is ht-admin; writers ask and wait; the mutex covers the requests.
  */
@@ -16,12 +16,19 @@
 #include "storage/table.h"
 
 struct admin;
+struct spool;
 
 /** @p options and @p layout stay the caller's and have to live as long. @return HT_OK or -ENOMEM.
  * admin_free() it. */
 HT_MUST_CHECK int admin_new(struct admin **out, const struct db_options *options,
 			    const struct layout *layout);
 void admin_free(struct admin *a);
+
+/**
+ * Have the spool give rows to as many of its @p writers (2 or more) as the tables take at once: two
+ * each, one where it is ROW_FORMAT=COMPRESSED. Threads: main, before the thread starts.
+ */
+void admin_tune_writers(struct admin *a, struct spool *spool, unsigned writers);
 
 /** The thread: until admin_stop(). */
 void admin_run(struct admin *a);

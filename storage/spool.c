@@ -29,6 +29,7 @@ struct spool {
 	uint64_t synced_us;
 	bool sync_due;
 	_Atomic bool is_ok, has_reserve;
+	_Atomic unsigned used_writers; /* ht-admin says; streams that are appended to */
 	struct spool_counters counters;
 };
 
@@ -50,6 +51,13 @@ const struct spool_counters *spool_counters(const struct spool *s)
 bool spool_has_reserve(const struct spool *s)
 {
 	return atomic_load_explicit(&s->has_reserve, memory_order_relaxed);
+}
+
+void spool_use_writers(struct spool *s, unsigned count)
+{
+	if (count > s->options.writers)
+		count = s->options.writers;
+	atomic_store_explicit(&s->used_writers, count ? count : 1, memory_order_relaxed);
 }
 
 bool spool_is_ok(const struct spool *s)
@@ -346,6 +354,7 @@ int spool_open(struct spool **out, const struct spool_options *options)
 	s->options = *options;
 	s->dir_fd = s->lock_fd = -1;
 	s->is_ok = s->has_reserve = true;
+	s->used_writers = options->writers;
 	err = options->in_memory   ? HT_OK
 	      : options->read_only ? spool_open_dir_read_only(s)
 				   : spool_open_dir(s);
@@ -393,7 +402,9 @@ static struct stream *least_behind(struct spool *s)
 	struct stream *best = s->streams[0];
 	uint64_t least = UINT64_MAX;
 
-	for (unsigned w = 0; s->options.writers > 1 && w < s->options.writers; w++) {
+	unsigned used = atomic_load_explicit(&s->used_writers, memory_order_relaxed);
+
+	for (unsigned w = 0; used > 1 && w < used; w++) {
 		uint64_t blocks = blocks_behind(s->streams[w]);
 
 		if (blocks < least) {

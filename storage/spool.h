@@ -103,11 +103,17 @@ const struct spool_counters *spool_counters(const struct spool *s);
 /** Is there room for another segment? Threads: any. */
 bool spool_has_reserve(const struct spool *s);
 
+/**
+ * Append to the first @p count live streams only, at least one and at most all: what the others
+ * have is still read. Threads: any.
+ */
+void spool_use_writers(struct spool *s, unsigned count);
+
 /** Is the spool taking blocks? False from a failed append to the next that works. Threads: any. */
 bool spool_is_ok(const struct spool *s);
 
 /**
- * Append a sealed block to the live stream that is least behind.
+ * Append a sealed block to the live stream that is least behind, of those in use.
  *
  * @param writer  Set to the writer to be woken.
  * @return HT_OK: the block's bytes are in the kernel and @p b can be used again; HT_EFULL

@@ -103,12 +103,16 @@ static void column_see(void *ctx, unsigned columns, char **texts)
 	c->may_be_left_out = may_be_left_out(k, texts[5], texts[6] && *texts[6] == 'Y');
 }
 
+/* Whether its engine has transactions, and its row format. */
 static void engine_see(void *ctx, unsigned columns, char **texts)
 {
 	struct table *t = ctx;
 
 	t->is_missing = false;
-	t->is_transactional = columns == 1 && texts[0] && strcmp(texts[0], "YES") == 0;
+	if (columns != 2)
+		return;
+	t->is_transactional = texts[0] && strcmp(texts[0], "YES") == 0;
+	t->is_compressed = texts[1] && strcasecmp(texts[1], "Compressed") == 0;
 }
 
 static bool table_has(const struct table *t, const char *name)
@@ -169,7 +173,7 @@ int table_read(struct db *db, const char *name, bool is_sip, struct table *out)
 
 	snprintf(t.name, sizeof(t.name), "%s", name);
 	snprintf(sql, sizeof(sql),
-		 "SELECT e.transactions FROM information_schema.tables t JOIN "
+		 "SELECT e.transactions, t.row_format FROM information_schema.tables t JOIN "
 		 "information_schema.engines e ON e.engine = t.engine "
 		 "WHERE t.table_schema = DATABASE() AND t.table_name = '%s'",
 		 name);

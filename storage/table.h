@@ -41,6 +41,7 @@ struct table {
 	struct column column[TABLE_MAX_COLUMNS];
 	uint64_t generated; /* bit per column that we know and that the server computes itself */
 	bool is_transactional;
+	bool is_compressed; /* ROW_FORMAT=COMPRESSED */
 	bool is_missing;
 };
 

@@ -13,6 +13,7 @@
 #define BUFFER_LEAST	(8ULL << 20)
 #define BUFFER_MOST	(512ULL << 20)
 #define THREADS_MOST	16
+#define WRITERS_DAILY	6 /* two for each of three tables */
 #define BLOCKS_LEAST	4
 #define BLOCKS_MOST	64
 
@@ -30,10 +31,15 @@ static unsigned threads_for(const struct host *h)
 	return cores < 4 ? 1 : (unsigned)clamp((uint64_t)cores / 2, 1, THREADS_MOST);
 }
 
-/* One table takes at most two writers at once; on few cores a second one only adds switches. */
-static unsigned writers_for(const struct host *h)
+/*
+ * A table takes at most two writers at once; on few cores a second one only adds switches. Each
+ * keeps a core of the database busy: for several tables more of them share a quarter of the CPUs.
+ */
+static unsigned writers_for(const struct host *h, bool is_daily)
 {
-	return h->cpus >= 4 ? 2 : 1;
+	if (h->cpus < 4)
+		return 1;
+	return is_daily ? (unsigned)clamp((uint64_t)h->cpus / 4, 2, WRITERS_DAILY) : 2;
 }
 
 static uint64_t buffer_for(const struct host *h, unsigned threads, unsigned sockets)
@@ -63,7 +69,7 @@ static unsigned blocks_for(const struct plan_wish *w, unsigned threads)
 void plan_make(const struct host *host, const struct plan_wish *wish, struct plan *out)
 {
 	out->hep_threads = wish->hep_threads ? wish->hep_threads : threads_for(host);
-	out->writers = wish->writers ? wish->writers : writers_for(host);
+	out->writers = wish->writers ? wish->writers : writers_for(host, wish->is_daily);
 	out->socket_buffer = buffer_for(host, out->hep_threads, wish->hep_sockets);
 	out->blocks = blocks_for(wish, out->hep_threads);
 }

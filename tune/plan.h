@@ -4,6 +4,7 @@
  * plan. Threads: any.
  */
 #pragma once
+#include <stdbool.h>
 #include <stdint.h>
 
 struct host;
@@ -11,6 +12,7 @@ struct host;
 /* 0: to be decided. */
 struct plan_wish {
 	unsigned hep_threads, writers;
+	bool is_daily;	      /* layout homer5: SIP goes to three tables at once */
 	unsigned hep_sockets; /* addresses that each receive thread listens on */
 	uint64_t memory;      /* octets */
 	uint64_t block_bytes; /* octets a block may take */
@@ -18,7 +20,7 @@ struct plan_wish {
 
 struct plan {
 	unsigned hep_threads;	/* 1..64 */
-	unsigned writers;	/* 1..8 */
+	unsigned writers;	/* 1..8; the most that get rows, fewer if tables ask for that */
 	uint64_t socket_buffer; /* effective octets wanted of each receive buffer */
 	unsigned blocks;	/* per receive thread; a power of two */
 };

@@ -76,12 +76,13 @@ static void metrics_sources(struct evbuffer *out, const struct stats_sources *fr
 					    st->source[i].incomplete_truncated);
 }
 
+static const char *const shed_reason[SHED_REASONS] = {
+	[SHED_MEMORY] = "memory",
+	[SHED_SPOOL] = "spool",
+};
+
 static void metrics_messages(struct evbuffer *out, const struct stats *st)
 {
-	static const char *const reason[SHED_REASONS] = {
-		[SHED_MEMORY] = "memory", [SHED_SPOOL] = "spool"
-	};
-
 	family(out, "heptap_shed_total", "counter",
 	       "messages given up under pressure, by class (1 reports to 5 INVITE dialogs) and "
 	       "reason");
@@ -89,7 +90,12 @@ static void metrics_messages(struct evbuffer *out, const struct stats *st)
 		for (unsigned r = 0; r < SHED_REASONS; r++)
 			evbuffer_add_printf(
 				out, "heptap_shed_total{class=\"%u\",reason=\"%s\"} %" PRIu64 "\n",
-				k, reason[r], st->all.shed[r][k]);
+				k, shed_reason[r], st->all.shed[r][k]);
+	family(out, "heptap_pressure", "gauge",
+	       "how much is shed, by reason: 0 nothing, a fifth more for each class, 1 everything");
+	for (unsigned r = 0; r < SHED_REASONS; r++)
+		evbuffer_add_printf(out, "heptap_pressure{reason=\"%s\"} %.4f\n", shed_reason[r],
+				    st->pressure[r]);
 	single(out, "heptap_accepted_total", "counter", "messages that became rows",
 	       st->all.accepted);
 }
@@ -386,12 +392,14 @@ static int answer_status(void *ctx, const char *rest, struct evbuffer *out, cons
 				      json_pack("{sssoso}", "name", from->source_name[i], "packets",
 						status_packets(&st.source[i]), "messages",
 						status_messages(&st.source[i])));
-	root = json_pack("{sssssIsbsbsbsososososI}", "version", HEPTAP_VERSION, "node", from->node,
-			 "uptime_s", (json_int_t)((clock_wall_us() - from->started_us) / 1000000),
-			 "receiving", atomic_load(from->is_receiving), "storing", st.is_db_up,
-			 "spooling", st.is_spool_ok, "packets", status_packets(&st.all), "messages",
-			 status_messages(&st.all), "rows", status_rows(&st), "sources", sources,
-			 "spool_bytes", (json_int_t)st.spool_bytes);
+	root = json_pack(
+		"{sssssIsbsbsbsososososIs{sfsf}}", "version", HEPTAP_VERSION, "node", from->node,
+		"uptime_s", (json_int_t)((clock_wall_us() - from->started_us) / 1000000),
+		"receiving", atomic_load(from->is_receiving), "storing", st.is_db_up, "spooling",
+		st.is_spool_ok, "packets", status_packets(&st.all), "messages",
+		status_messages(&st.all), "rows", status_rows(&st), "sources", sources,
+		"spool_bytes", (json_int_t)st.spool_bytes, "pressure", shed_reason[SHED_MEMORY],
+		st.pressure[SHED_MEMORY], shed_reason[SHED_SPOOL], st.pressure[SHED_SPOOL]);
 	text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
 	json_decref(root);
 	if (!text)

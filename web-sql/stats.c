@@ -71,6 +71,8 @@ void stats_take(const struct stats_sources *from, struct stats *out)
 	out->torn_bytes = counter_get(&spool->torn_bytes);
 	out->spool_bytes = counter_get(&spool->bytes);
 	out->is_spool_ok = spool_is_ok(from->spool);
+	for (unsigned r = 0; r < SHED_REASONS; r++)
+		out->pressure[r] = (double)from->pressure(from->ctx, r) / PRESSURE_MOST;
 	out->has_spool_reserve = spool_has_reserve(from->spool);
 	for (unsigned s = 0; s < from->source_count; s++) {
 		for (unsigned w = 0; w < from->worker_count; w++) {

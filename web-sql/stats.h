@@ -37,8 +37,9 @@ struct stats_sources {
 	const char *node;
 	const struct layout *layout;
 	const counter *(*types)(void *ctx, unsigned worker);
-	uint64_t started_us;  /* wall clock */
-	uint64_t block_bytes; /* reserved for blocks */
+	unsigned (*pressure)(void *ctx, enum shed_reason reason); /* 0 to PRESSURE_MOST */
+	uint64_t started_us;					  /* wall clock */
+	uint64_t block_bytes;					  /* reserved for blocks */
 	unsigned thread_count;
 	struct {
 		const char *name;
@@ -75,6 +76,7 @@ struct stats {
 	uint64_t transactions, retries;
 	uint64_t clipped[ROW_TEXT_COUNT], repaired[ROW_TEXT_COUNT];
 	uint64_t latency[WRITER_LATENCY_BUCKETS], latency_sum_us;
+	double pressure[SHED_REASONS]; /* 0 to 1 */
 	bool is_db_up, is_spool_ok, has_spool_reserve;
 };
 

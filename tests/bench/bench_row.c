@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "capture/pressure.h"
 #include "capture/snapshot.h"
 #include "capture/worker.h"
 #include "hep/listener.h"
@@ -173,8 +174,10 @@ static void rows(struct worker *w, const struct datagrams *d)
 int main(int argc, char **argv)
 {
 	static const _Atomic bool is_off[1];
+	static const struct pressure calm;
 	struct worker_options o = { .snapshot = &published,
 				    .is_off = is_off,
+				    .spool_pressure = &calm,
 				    .blocks = 8,
 				    .batch_rows = 1000,
 				    .batch_us = 20000,

@@ -4,7 +4,7 @@ import re
 import time
 
 import tables
-from lib import check, check_equal, hep3, hep_legacy, sip, wait_until
+from lib import FIXTURES, check, check_equal, check_once, hep3, hep_legacy, only_waits, sip, wait_until
 
 NOW = int(time.time()) - 60
 TAG = "t" * 70
@@ -278,3 +278,54 @@ def test_columns_that_are_seldom_filled(world):
         if database == "homer_db":
             check_equal(db.query("SELECT expires, COUNT(*), SUM(LENGTH(msg_raw) > 0) FROM sip_capture GROUP BY expires ORDER BY 1"),
                         [[b"-1", b"40", b"0"], [b"0", b"20", b"10"]], "expires and msg_raw")
+
+
+MANY_CPUS = {"HEPTAP_ROOT": str(FIXTURES / "hosts" / "ctr-unpriv-veth")}
+
+
+def streams_stored(db):
+    return db.number("SELECT COUNT(*) FROM heptap_ledger WHERE seq > 0")
+
+
+@only_waits
+def test_compressed_table_has_one_writer(world):
+    """On 16 CPUs two writers are there, and one gets rows while the table is ROW_FORMAT=COMPRESSED; both when it is DYNAMIC again."""
+    db = world.database()
+    h = world.heptap(start=False, environment=MANY_CPUS, storage="batch_rows: 10", top="hep_threads: 1")
+    db.query("ALTER TABLE sip_capture ROW_FORMAT=COMPRESSED")
+    h.start()
+    wait_until(lambda: "one writer at a time, in 1 of 1: 1 of 2 writers get rows" in h.log_text(), 20, "told")
+    h.send((hep3(sip(n)) for n in range(5000)), pause_each=20)
+    h.wait_at_rest(5000).check_exact()
+    check_equal(streams_stored(db), 1, "streams that have rows")
+    db.query("ALTER TABLE sip_capture ROW_FORMAT=DYNAMIC")
+    wait_until(lambda: "one writer at a time, in 0 of 1: 2 of 2 writers get rows" in h.log_text(), 90, "told")
+    h.send((hep3(sip(n)) for n in range(5000, 10000)), pause_each=20)
+    h.wait_at_rest(10000).check_exact()
+    check_equal(streams_stored(db), 2, "streams that have rows")
+    check_once(db, range(10000))
+    check_equal(h.log_text().count("writers get rows"), 2, "lines about it")
+    check_equal(h.stop(), 0, "exit code")
+
+
+def test_compressed_daily_table_takes_a_writer_away(world):
+    """Layout homer5 on 16 CPUs has four writers; compressed tables of the day take one each, and `writers` in the configuration is obeyed."""
+    db = world.database()
+    h = world.heptap(environment=MANY_CPUS, storage="layout: homer5", top="hep_threads: 1")
+    wait_until(lambda: db.number("SELECT COUNT(*) FROM information_schema.tables WHERE table_name LIKE 'sip_capture_rest_%'"), 20, "tables made")
+    check("4 writers" in h.log_text() and "writers get rows" not in h.log_text(), "four writers")
+    check_equal(h.stop(), 0, "exit code")
+    for (name,) in db.query("SELECT table_name FROM information_schema.tables WHERE table_name REGEXP '^sip_capture_(call|registration|rest)_[0-9]'"):
+        db.query(f"ALTER TABLE {name.decode()} ROW_FORMAT=COMPRESSED")
+    h.start()
+    wait_until(lambda: "one writer at a time, in 3 of 3: 3 of 4 writers get rows" in h.log_text(), 20, "told")
+    h.send(hep3(sip(n, "INVITE")) for n in range(100))
+    h.wait_at_rest(100).check_exact()
+    check_equal(h.stop(), 0, "exit code")
+    h.write(storage="layout: homer5\n  writers: 5")
+    h.start()
+    h.send(hep3(sip(n, "INVITE")) for n in range(100))
+    h.wait_at_rest(100).check_exact()
+    check_equal(h.log_text().count("writers get rows"), 1, "what was asked for is not changed")
+    check("5 writers" in h.log_text(), "five writers")
+    check_equal(h.stop(), 0, "exit code")

@@ -43,6 +43,30 @@ static const struct {
 	{ "we may run on 4 of 16", { 4, 16, 64 * GIB, -1, -1 }, { USUAL }, { 2, 2, WANTED, 64 } },
 	{ "CPUs known, cores not", { 8, -1, 64 * GIB, -1, -1 }, { USUAL }, { 4, 2, WANTED, 32 } },
 	{ "128 cores", { 256, 128, 512 * GIB, -1, -1 }, { USUAL }, { 16, 2, WANTED, 8 } },
+	{ "daily tables, two cores",
+	  { 2, 2, 16 * GIB, -1, -1 },
+	  { USUAL, .is_daily = true },
+	  { 1, 1, WANTED, 64 } },
+	{ "daily tables, four cores",
+	  { 4, 4, 16 * GIB, -1, -1 },
+	  { USUAL, .is_daily = true },
+	  { 2, 2, WANTED, 64 } },
+	{ "daily tables, sixteen CPUs",
+	  { 16, 8, 64 * GIB, -1, -1 },
+	  { USUAL, .is_daily = true },
+	  { 4, 4, WANTED, 32 } },
+	{ "daily tables, 128 cores",
+	  { 256, 128, 512 * GIB, -1, -1 },
+	  { USUAL, .is_daily = true },
+	  { 16, 6, WANTED, 8 } },
+	{ "daily tables, nothing is known",
+	  { -1, -1, -1, -1, -1 },
+	  { USUAL, .is_daily = true },
+	  { 1, 1, WANTED, 64 } },
+	{ "daily tables, the configuration says how many",
+	  { 2, 2, 16 * GIB, -1, -1 },
+	  { USUAL, .writers = 7, .is_daily = true },
+	  { 1, 7, WANTED, 64 } },
 	{ "the configuration says how many",
 	  { 128, 64, 64 * GIB, -1, -1 },
 	  { USUAL, .hep_threads = 3, .writers = 8 },
@@ -112,13 +136,14 @@ START_TEST(plan_stays_within_its_bounds)
 			for (int64_t udp = 1 * MIB; udp <= 64 * GIB; udp *= 8) {
 				struct host h = { cpus, cpus, ram, -1, udp };
 				struct plan_wish w = { .hep_sockets = 3,
+						       .is_daily = ram & GIB,
 						       .memory = (uint64_t)ram / 4,
 						       .block_bytes = 1376256 };
 				struct plan p;
 
 				plan_make(&h, &w, &p);
 				ck_assert(p.hep_threads >= 1 && p.hep_threads <= 16);
-				ck_assert(p.writers >= 1 && p.writers <= 2);
+				ck_assert(p.writers >= 1 && p.writers <= (w.is_daily ? 6 : 2));
 				ck_assert(p.blocks >= 4 && p.blocks <= 64 &&
 					  (p.blocks & (p.blocks - 1)) == 0);
 				ck_assert_uint_le(p.socket_buffer * p.hep_threads,

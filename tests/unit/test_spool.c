@@ -404,6 +404,33 @@ START_TEST(blocks_go_to_the_stream_that_is_least_behind)
 }
 END_TEST
 
+/* Fewer writers get rows, though theirs are further behind; what the others have stays readable. */
+START_TEST(only_writers_in_use_get_blocks)
+{
+	static const unsigned uses[][2] = { { 2, 2 }, { 1, 1 }, { 0, 1 }, { 9, 4 } };
+	struct spool *s = open_spool(4, SMALL_MAX);
+	unsigned writer;
+
+	for (int i = 0; i < 4; i++)
+		ck_assert_int_eq(try_append(s, 1, 0, &writer), HT_OK);
+	for (size_t u = 0; u < sizeof(uses) / sizeof(uses[0]); u++) {
+		unsigned seen = 0;
+
+		for (size_t i = 0; i < 4; i++)
+			stream_committed(spool_stream(s, i), spool_stream(s, i)->last_seq);
+		spool_use_writers(s, uses[u][0]);
+		for (int i = 0; i < 40; i++) {
+			ck_assert_int_eq(try_append(s, 1, 0, &writer), HT_OK);
+			seen |= 1U << writer;
+		}
+		ck_assert_uint_eq(seen, (1U << uses[u][1]) - 1);
+	}
+	for (size_t i = 0; i < 4; i++)
+		ck_assert_uint_ge(spool_stream(s, i)->last_seq, 1);
+	spool_close(s);
+}
+END_TEST
+
 START_TEST(rows_are_counted_up_to_a_block)
 {
 	struct spool *s = open_spool(1, SMALL_MAX);
@@ -1319,6 +1346,7 @@ int main(void)
 	tcase_add_test(flow, read_stops_once_there_are_rows_enough);
 	tcase_add_test(flow, segments_follow_one_another);
 	tcase_add_test(flow, blocks_go_to_the_stream_that_is_least_behind);
+	tcase_add_test(flow, only_writers_in_use_get_blocks);
 	tcase_add_test(flow, rows_are_counted_up_to_a_block);
 	tcase_add_test(flow, spool_in_memory_has_no_files);
 	tcase_add_test(flow, spool_with_sync_writes_the_same);

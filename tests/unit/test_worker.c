@@ -20,6 +20,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "capture/pressure.h"
 #include "capture/snapshot.h"
 #include "conf/clock.h"
 #include "conf/conf.h"
@@ -186,6 +187,7 @@ struct rig {
 	struct conf *conf;
 	struct snapshot *published;
 	struct spool *spool;
+	struct pressure spool_pressure; /* the test asks */
 	struct agents *agents;
 	struct worker *worker;
 	int spool_fd;
@@ -231,6 +233,7 @@ static void rig_make(struct rig *r, const struct wish *w)
 	ck_assert_int_ge(r->spool_fd, 0);
 	ck_assert_int_eq(agents_new(&r->agents), HT_OK);
 	o.spool = r->spool;
+	o.spool_pressure = &r->spool_pressure;
 	o.agents = r->agents;
 	o.spool_fd = r->spool_fd;
 	o.sources = (unsigned)r->conf->hep_count;
@@ -1104,45 +1107,162 @@ static const struct {
 	{ "INVITE sip:a@b SIP/2.0\r\nCSeq: 1 OPTIONS\r\n\r\n",
 	  2 }, /* CSeq says what dialog it is */
 	{ "INVITE sip:a@b SIP/2.0\r\n\r\n", 5 },
+	{ "NOTIFY sip:a@b SIP/2.0\r\nCSeq: 1 NOTIFY\r\nEvent: refer;id=2\r\n\r\n",
+	  5 }, /* what a REFER led to */
+	{ "NOTIFY sip:a@b SIP/2.0\r\nCSeq: 1 NOTIFY\r\nEvent: dialog\r\n\r\n", 4 },
 };
 
 START_TEST(message_is_shed_by_class_when_no_block_is_free)
 {
-	struct wish w = { .yaml = ANY, .blocks = 2, .batch_rows = 1, .batch_us = NEVER_US };
+	struct wish w = { .yaml = ANY, .blocks = 4, .batch_rows = 1, .batch_us = NEVER_US };
+	uint64_t later = 2 * PRESSURE_HOLD_US;
 	struct hep *h = malloc(sizeof(*h));
-	struct block *full, *taken[2];
+	struct block *taken[4];
 	unsigned writer;
 	struct rig r;
 
 	rcu_thread_begin();
 	rig_make(&r, &w);
 	hep_sip(h);
-	give_at(&r, h, WALL_US, 1);
-	give_at(&r, h, WALL_US, 1);
+	for (int i = 0; i < 4; i++)
+		give_at(&r, h, WALL_US, 1);
 	hep_front(h, 17, WALL_US);
 	hep_payload(h, classes[_i].text);
 	give_at(&r, h, WALL_US, 1);
-	expect_balance(counters(&r), 3);
-	ck_assert_uint_eq(counter_get(&counters(&r)->accepted), 2);
+	expect_balance(counters(&r), 5);
+	ck_assert_uint_eq(counter_get(&counters(&r)->accepted), 4);
 	ck_assert_uint_eq(counter_get(&counters(&r)->shed[SHED_MEMORY][classes[_i].class]), 1);
 
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < 4; i++)
 		taken[i] = worker_take_sealed(r.worker);
 	ck_assert_ptr_null(worker_take_sealed(r.worker));
-	full = taken[0];
-	ck_assert_int_eq(spool_append(r.spool, full, &writer),
+	ck_assert_int_eq(spool_append(r.spool, taken[0], &writer),
 			 HT_EFULL); /* now it is the spool's fault */
 	give_at(&r, h, WALL_US, 1);
 	ck_assert_uint_eq(counter_get(&counters(&r)->shed[SHED_SPOOL][classes[_i].class]), 1);
 	ck_assert_uint_eq(shed_of(counters(&r)), 2);
 
-	worker_give_back(r.worker, taken[1]);
+	for (int i = 0; i < 4; i++)
+		worker_give_back(r.worker, taken[i]);
+	worker_listener_ops.tend(r.worker, 2); /* nothing is short any more */
+	ck_assert_uint_gt(pressure_level(worker_pressure(r.worker)), 0);
+	give_at(&r, h, WALL_US, later); /* and has not been for a while */
+	ck_assert_uint_eq(counter_get(&counters(&r)->accepted), 5);
+	ck_assert_uint_eq(shed_of(counters(&r)), 2);
+	expect_balance(counters(&r), 7);
+	rig_unmake(&r);
+	rcu_thread_end();
+	free(h);
+}
+END_TEST
+
+/* Blocks become few: what is of the classes up to the level is shed though there is room. */
+START_TEST(lower_classes_go_while_blocks_are_few)
+{
+	struct wish w = { .yaml = ANY, .blocks = 8, .batch_rows = 1, .batch_us = NEVER_US };
+	struct hep *call = malloc(sizeof(*call)), *options = malloc(sizeof(*options));
+	uint64_t before;
+	struct rig r;
+
+	rcu_thread_begin();
+	rig_make(&r, &w);
+	hep_sip(call);
+	hep_front(options, 17, WALL_US);
+	hep_payload(options, SIP_OF("OPTIONS"));
+	for (int i = 0; i < 5; i++)
+		give_at(&r, call, WALL_US, 1);
+	give_at(&r, options, WALL_US, 1);
+	give_at(&r, call, WALL_US, 1);
+	ck_assert_uint_eq(counter_get(&counters(&r)->accepted), 7);
+	give_at(&r, options, WALL_US, 1); /* one is left, of 8 */
+	ck_assert_uint_eq(counter_get(&counters(&r)->shed[SHED_MEMORY][2]), 1);
+	give_at(&r, call, WALL_US, 1);
+	ck_assert_uint_eq(counter_get(&counters(&r)->accepted), 8);
+	expect_balance(counters(&r), 9);
+	before = take_rows(&r);
+	ck_assert_uint_eq(before, 8);
+	give_at(&r, options, WALL_US, 1 + PRESSURE_HOLD_US / 2);
+	ck_assert_uint_eq(counter_get(&counters(&r)->shed[SHED_MEMORY][2]), 2);
+	ck_assert_uint_eq(take_rows(&r), 0);
+	rig_unmake(&r);
+	rcu_thread_end();
+	free(call);
+	free(options);
+}
+END_TEST
+
+static void hep_of(struct hep *h, const char *method, int dialog)
+{
+	char text[300];
+
+	snprintf(text, sizeof(text), "%s sip:a@b SIP/2.0\r\nCall-ID: d%d@e\r\nCSeq: 1 %s\r\n\r\n",
+		 method, dialog, method);
+	hep_front(h, 17, WALL_US);
+	hep_payload(h, text);
+}
+
+/* The spool asks for half of the calls: of each one all is there, or nothing; the lower classes are
+ * gone, reports too. */
+START_TEST(spool_pressure_sheds_whole_dialogs)
+{
+	static const char *const methods[] = { "INVITE", "ACK", "INFO", "BYE" };
+	struct wish w = { .yaml = ANY, .blocks = 4, .batch_rows = 10, .batch_us = NEVER_US };
+	struct hep *h = malloc(sizeof(*h));
+	uint64_t kept = 0, before;
+	struct rig r;
+
+	rcu_thread_begin();
+	rig_make(&r, &w);
+	pressure_ask(&r.spool_pressure, PRESSURE_MOST - SHED_STEPS / 2, 1);
+	for (int dialog = 0; dialog < 1000; dialog++) {
+		before = counter_get(&counters(&r)->accepted);
+		for (int i = 0; i < ROWS(methods); i++) {
+			hep_of(h, methods[i], dialog);
+			give_at(&r, h, WALL_US, 1);
+			take_rows(&r);
+		}
+		kept = counter_get(&counters(&r)->accepted) - before;
+		ck_assert(kept == 0 || kept == ROWS(methods));
+	}
+	kept = counter_get(&counters(&r)->accepted);
+	ck_assert_uint_gt(kept, 4 * 400);
+	ck_assert_uint_lt(kept, 4 * 600);
+	hep_of(h, "SUBSCRIBE", 1);
 	give_at(&r, h, WALL_US, 1);
+	hep_front(h, 17, WALL_US);
+	number_chunk(h, 0x0b, HEP_TYPE_LOG, 1);
+	hep_payload(h, "a line");
 	give_at(&r, h, WALL_US, 1);
-	ck_assert_uint_eq(counter_get(&counters(&r)->accepted), 3);
-	ck_assert_uint_eq(shed_of(counters(&r)), 3);
-	expect_balance(counters(&r), 6);
-	worker_give_back(r.worker, taken[0]);
+	ck_assert_uint_eq(counter_get(&counters(&r)->shed[SHED_SPOOL][4]), 1);
+	ck_assert_uint_eq(counter_get(&counters(&r)->shed[SHED_SPOOL][1]), 1);
+	ck_assert_uint_eq(counter_get(&counters(&r)->shed[SHED_SPOOL][5]), 4000 - kept);
+	expect_balance(counters(&r), 4002);
+	rig_unmake(&r);
+	rcu_thread_end();
+	free(h);
+}
+END_TEST
+
+/* TCP agents wait a moment while the spool asks for anything, or blocks are few. */
+START_TEST(there_is_no_room_for_streams_under_pressure)
+{
+	struct wish w = { .yaml = ANY, .blocks = 4, .batch_rows = 1, .batch_us = NEVER_US };
+	struct hep *h = malloc(sizeof(*h));
+	struct rig r;
+
+	rcu_thread_begin();
+	rig_make(&r, &w);
+	ck_assert(worker_listener_ops.has_room(r.worker));
+	pressure_ask(&r.spool_pressure, 1, 1);
+	ck_assert(!worker_listener_ops.has_room(r.worker));
+	pressure_ask(&r.spool_pressure, 0, 1 + PRESSURE_HOLD_US);
+	ck_assert(worker_listener_ops.has_room(r.worker));
+	hep_sip(h);
+	for (int i = 0; i < 3; i++)
+		give_at(&r, h, WALL_US, 1);
+	ck_assert(!worker_listener_ops.has_room(r.worker));
+	take_rows(&r);
+	ck_assert(worker_listener_ops.has_room(r.worker));
 	rig_unmake(&r);
 	rcu_thread_end();
 	free(h);
@@ -1268,6 +1388,9 @@ int main(void)
 	tcase_add_test(t, block_is_sealed_when_full);
 	tcase_add_test(t, stopping_seals_what_is_open);
 	tcase_add_loop_test(t, message_is_shed_by_class_when_no_block_is_free, 0, ROWS(classes));
+	tcase_add_test(t, lower_classes_go_while_blocks_are_few);
+	tcase_add_test(t, spool_pressure_sheds_whole_dialogs);
+	tcase_add_test(t, there_is_no_room_for_streams_under_pressure);
 	tcase_add_test(t, listener_goes_on_when_no_block_is_free);
 	tcase_add_test(t, receiving_allocates_nothing);
 	suite_add_tcase(s, t);
