@@ -155,8 +155,8 @@ static int command_help(const char *file, int argc, char **argv)
 		return usage("no such command", argv[0]);
 	printf("heptap takes SIP from HEP agents and stores it in Homer's MySQL tables.\n\n");
 	for (const struct command *c = commands; c->name; c++)
-		printf("  heptap %-7s%-26s %s\n", c->name, c->arguments, c->line);
-	printf("  heptap --version                         the version\n\n"
+		printf("  heptap %-7s%-38s %s\n", c->name, c->arguments, c->line);
+	printf("  heptap --version                                     the version\n\n"
 	       "FILE is %s unless -c says otherwise. Manual: heptap(8), heptap.yaml(5).\n",
 	       DEFAULT_FILE);
 	return EXIT_DONE;
@@ -175,17 +175,22 @@ static const struct command commands[] = {
 	{ "config", " -c FILE", "print the configuration with all defaults",
 	  "\nPasswords and keys are not shown; everything else can be read again.\n",
 	  command_config },
-	{ "schema", " print|install|upgrade -c FILE",
-	  "the tables: show the SQL, run it, or compare",
+	{ "schema", " print|install|upgrade|rotate -c FILE",
+	  "the tables: show the SQL, run it, compare, or rotate",
 	  "\nprint and install take parts: capture, reports, statistics (these three if none is "
-	  "named), "
-	  "users (Homer 3),\nconfiguration (Homer 5); print also grants, for accounts with no more "
-	  "rights than they need. install makes\nthe database, if it is missing; what is there "
-	  "stays as it "
-	  "is. upgrade says what the database\nlacks of it, and adds it after a yes, or "
-	  "with "
-	  "--yes; it drops and narrows nothing. upgrade --convert also gives tables of others our "
-	  "engine, row format\nand primary key.\n",
+	  "named), users (Homer 3),\nconfiguration (Homer 5); print also grants, for accounts with "
+	  "no "
+	  "more rights than they need. install makes\nthe database, if it is missing; what is "
+	  "there "
+	  "stays as it is. upgrade says what the database lacks of it,\nand adds it after a yes, "
+	  "or "
+	  "with --yes; it drops and narrows nothing. upgrade --convert also gives tables "
+	  "of\nothers "
+	  "our engine, row format and primary key. rotate does once what the running server does "
+	  "each "
+	  "minute:\nit makes partitions and daily tables ahead, drops those that are too old or "
+	  "too "
+	  "much, and prints each\nstatement; with --dry-run it only prints them.\n",
 	  command_schema },
 	{ "reload", " -c FILE", "the running server reads its configuration again",
 	  "\nWhat is wrong changes nothing and is printed. Exit 0 if it was done, 1 if something "

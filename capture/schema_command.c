@@ -1,4 +1,4 @@
-/* Parts by name; upgrade says first what it would do. */
+/* Parts by name; upgrade says first what it would do; rotate is ht-admin's look by hand. */
 #include "capture/schema_command.h"
 
 #include <errno.h>
@@ -9,6 +9,8 @@
 
 #include "conf/clock.h"
 #include "storage/db.h"
+#include "storage/partitions.h"
+#include "storage/rotate.h"
 #include "storage/schema.h"
 #include "storage/upgrade.h"
 
@@ -62,6 +64,8 @@ bool schema_words_are_good(int argc, char **argv)
 
 		return argc == 1 + yes + convert;
 	}
+	if (strcmp(argv[0], "rotate") == 0)
+		return argc == 1 || (argc == 2 && strcmp(argv[1], "--dry-run") == 0);
 	if (!to_install && strcmp(argv[0], "print") != 0)
 		return false;
 	for (int i = 1; i < argc; i++)
@@ -81,11 +85,13 @@ static bool is_wanted(const struct part *p, int argc, char **argv)
 static struct schema_names names_for(const struct conf *conf, enum schema_part part)
 {
 	bool is_report = part == SCHEMA_RTCP || part == SCHEMA_REPORT || part == SCHEMA_LOGS;
+	bool is_hourly = conf->storage.partition == CONF_PARTITION_HOUR;
 
 	return (struct schema_names){ .database = conf->storage.database,
 				      .table = is_report ? schema_report_table(part)
 							 : conf->storage.table,
 				      .today = (uint32_t)(clock_wall_us() / 86400000000ULL),
+				      .step = is_hourly ? PARTITION_HOUR : PARTITION_DAY,
 				      .is_daily = conf->storage.layout == CONF_LAYOUT_HOMER5 };
 }
 
@@ -334,9 +340,38 @@ static int upgrade(const struct conf *conf, struct db *db, int argc, char **argv
 	return code;
 }
 
+/* ---- rotate ---- */
+
+static int rotate(const struct conf *conf, struct db *db, bool is_dry)
+{
+	struct layout layout = { .table = conf->storage.table,
+				 .is_daily = conf->storage.layout == CONF_LAYOUT_HOMER5 };
+	struct rotate_options o = rotate_options_of(conf, &layout);
+	struct rotate *r;
+	int failures;
+
+	o.out = stdout;
+	o.is_dry = is_dry;
+	if (rotate_new(&r, &o) < 0) {
+		fprintf(stderr, "heptap: out of memory\n");
+		return EXIT_REFUSED;
+	}
+	failures = rotate_session(db);
+	if (failures == HT_OK)
+		failures = rotate_look(r, db);
+	rotate_free(r);
+	if (failures < 0)
+		return complain(conf, db, "rotating");
+	if (failures > 0)
+		fprintf(stderr, "heptap: %d statement%s refused\n", failures,
+			failures == 1 ? " was" : "s were");
+	return failures ? EXIT_REFUSED : EXIT_DONE;
+}
+
 int schema_command(const struct conf *conf, int argc, char **argv)
 {
 	bool is_install = strcmp(argv[0], "install") == 0;
+	bool is_rotate = strcmp(argv[0], "rotate") == 0;
 	struct db *db;
 	int code;
 
@@ -350,7 +385,9 @@ int schema_command(const struct conf *conf, int argc, char **argv)
 	else if (db_run(db, "USE `%s`", conf->storage.database) < 0)
 		code = complain(conf, db, "choosing the database");
 	if (code == EXIT_DONE)
-		code = is_install ? install(conf, db, argc, argv) : upgrade(conf, db, argc, argv);
+		code = is_install  ? install(conf, db, argc, argv)
+		       : is_rotate ? rotate(conf, db, argc == 2)
+				   : upgrade(conf, db, argc, argv);
 	db_close(db);
 	return code;
 }

@@ -1,6 +1,7 @@
 /**
  * @file
- * `heptap schema`: our tables printed, made, or brought up to what they are in this version.
+ * `heptap schema`: our tables printed, made, brought up to what they are in this version, or
+ * rotated.
  * Threads: main of a command.
  */
 #pragma once
@@ -10,9 +11,9 @@
 #define SCHEMA_USAGE                                                                              \
 	"schema takes print or install and parts (capture, reports, statistics, users, "          \
 	"configuration; print also grants, for an administrator to run), or upgrade and perhaps " \
-	"--convert and --yes"
+	"--convert and --yes, or rotate and perhaps --dry-run"
 
-/** Are these words good? @p argv: print, install or upgrade, and what follows. */
+/** Are these words good? @p argv: print, install, upgrade or rotate, and what follows. */
 bool schema_words_are_good(int argc, char **argv);
 
 /** @return an exit code. */

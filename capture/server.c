@@ -390,6 +390,7 @@ static int storage_make(struct server *s)
 {
 	const char *reject_max = getenv("HEPTAP_REJECT_MAX");
 	const struct conf *c = s->conf;
+	struct rotate_options rotate;
 	uint64_t owner;
 	int err = conf_password(c, s->password, sizeof(s->password));
 
@@ -410,7 +411,8 @@ static int storage_make(struct server *s)
 				     .no_row_number = getenv("HEPTAP_NO_ROW_NUMBER") != NULL };
 	s->layout = (struct layout){ .table = c->storage.table,
 				     .is_daily = c->storage.layout == CONF_LAYOUT_HOMER5 };
-	err = admin_new(&s->admin, &s->db, &s->layout);
+	rotate = rotate_options_of(c, &s->layout);
+	err = admin_new(&s->admin, &s->db, &rotate);
 	if (err == HT_OK && c->storage.writers == 0 && s->plan.writers > 1)
 		admin_tune_writers(s->admin, s->spool, s->plan.writers);
 	if (err == HT_OK)
@@ -485,6 +487,7 @@ static void stats_setup(struct server *s)
 	st->ctx = s;
 	st->spool = s->spool;
 	st->writers = s->writers;
+	st->rotate = admin_counters(s->admin);
 	st->node = s->conf->node;
 	st->layout = &s->layout;
 	st->types = stats_types;

@@ -25,6 +25,7 @@
 	X(HT_ECONN, "connection to the database lost")          \
 	X(HT_ERETRY, "the database asks to try again")          \
 	X(HT_EMISSING, "a table or partition is missing")       \
+	X(HT_EFUTURE, "rows of a day too far ahead")            \
 	X(HT_ECOLUMNS, "the table's columns have changed")      \
 	X(HT_EDENIED, "the database refuses access")            \
 	X(HT_EROW, "the database refuses a row")                \

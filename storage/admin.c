@@ -12,6 +12,7 @@
 
 #include "conf/clock.h"
 #include "conf/log.h"
+#include "storage/rotate.h"
 #include "storage/schema.h"
 #include "storage/spool.h"
 
@@ -20,7 +21,7 @@
 /* What a writer waits for; on its stack. */
 struct request {
 	struct place place;
-	uint32_t until;	   /* last day that needs a partition; 0: none */
+	uint32_t until;	   /* last day that needs a partition; 0: not asked for */
 	struct table *out; /* NULL: not asked for */
 	int result;
 	bool is_done;
@@ -30,6 +31,7 @@ struct request {
 struct admin {
 	const struct db_options *options;
 	const struct layout *layout;
+	struct rotate *rotate;
 	struct db *db;		    /* ht-admin only, but for db_interrupt() under the lock */
 	bool is_installed;	    /* ledger and ids were seen on this connection */
 	unsigned told[PLACE_COUNT]; /* columns of the table, as the log has them */
@@ -45,15 +47,20 @@ struct admin {
 	struct request *first, **last;
 };
 
-int admin_new(struct admin **out, const struct db_options *options, const struct layout *layout)
+int admin_new(struct admin **out, const struct db_options *options,
+	      const struct rotate_options *rotate)
 {
 	struct admin *a = calloc(1, sizeof(*a));
 	pthread_condattr_t attr;
 
 	if (!a)
 		return -ENOMEM;
+	if (rotate_new(&a->rotate, rotate) < 0) {
+		free(a);
+		return -ENOMEM;
+	}
 	a->options = options;
-	a->layout = layout;
+	a->layout = rotate->layout;
 	a->last = &a->first;
 	pthread_mutex_init(&a->lock, NULL);
 	pthread_condattr_init(&attr);
@@ -72,6 +79,7 @@ void admin_free(struct admin *a)
 	pthread_cond_destroy(&a->asked);
 	pthread_cond_destroy(&a->answered);
 	pthread_mutex_destroy(&a->lock);
+	rotate_free(a->rotate);
 	free(a);
 }
 
@@ -81,112 +89,22 @@ void admin_tune_writers(struct admin *a, struct spool *spool, unsigned writers)
 	a->writers = a->used_writers = writers;
 }
 
+const struct rotate_counters *admin_counters(const struct admin *a)
+{
+	return rotate_counters(a->rotate);
+}
+
 static uint32_t today(void)
 {
 	return (uint32_t)(clock_wall_us() / 86400000000ULL);
 }
 
-/* ---- partitions ---- */
-
-struct partitions {
-	uint64_t last_bound; /* seconds since 1970; rows from there on have no place */
-	bool is_partitioned;
-	bool has_maxvalue;
-};
-
-static void partition_see(void *ctx, unsigned columns, char **texts)
-{
-	struct partitions *p = ctx;
-	uint64_t bound;
-
-	if (columns != 1 || !texts[0])
-		return;
-	p->is_partitioned = true;
-	if (strcmp(texts[0], "MAXVALUE") == 0) {
-		p->has_maxvalue = true;
-		return;
-	}
-	bound = strtoull(texts[0], NULL, 10);
-	if (bound > p->last_bound)
-		p->last_bound = bound;
-}
-
-static int partitions_add(struct admin *a, const char *table, uint32_t first, uint32_t last)
-{
-	char sql[2048], name[16];
-	size_t used = (size_t)snprintf(sql, sizeof(sql), "ALTER TABLE `%s` ADD PARTITION (", table);
-	int64_t rows;
-
-	for (uint32_t day = first; day <= last && used < sizeof(sql) - 128; day++) {
-		schema_partition_name(name, day);
-		used += (size_t)snprintf(sql + used, sizeof(sql) - used,
-					 "%sPARTITION %s VALUES LESS THAN (%" PRIu64 ")",
-					 day == first ? "" : ", ", name,
-					 ((uint64_t)day + 1) * 86400);
-	}
-	rows = db_run(a->db, "%s)", sql);
-	if (rows < 0 && (db_last_errno(a->db) == 1517 || db_last_errno(a->db) == 1493))
-		return HT_OK; /* another server that shares the table was faster */
-	if (rows < 0)
-		return (int)rows;
-	log_info("table %s: partitions made for %u day%s from %s on", table, last - first + 1,
-		 last == first ? "" : "s", (schema_partition_name(name, first), name));
-	return HT_OK;
-}
-
-/* Rows of days up to @p until get a place. A table without partitions, or with one for everything,
- * has it already. */
-static int partitions_ensure(struct admin *a, const char *table, uint32_t until)
-{
-	struct partitions p = { 0 };
-	char sql[512];
-	uint32_t now = today(), first;
-	int64_t rows;
-
-	snprintf(sql, sizeof(sql),
-		 "SELECT partition_description FROM information_schema.partitions "
-		 "WHERE table_schema = DATABASE() AND table_name = '%s' AND partition_name IS NOT "
-		 "NULL",
-		 table);
-	rows = db_query(a->db, partition_see, &p, sql);
-	if (rows < 0)
-		return (int)rows;
-	if (!p.is_partitioned || p.has_maxvalue || until < p.last_bound / 86400)
-		return HT_OK;
-	if (until > now + SCHEMA_DAYS_MOST)
-		return HT_EMISSING;
-	first = (uint32_t)(p.last_bound / 86400);
-	if (first + 1 <
-	    now) /* after a long rest the first new one also holds the days that were slept over */
-		first = now - 1;
-	return partitions_add(a, table, first, until);
-}
-
 /* ---- tables ---- */
-
-static int table_make(struct admin *a, struct place place, const char *name)
-{
-	static const enum schema_part part[PLACE_COUNT] = {
-		[PLACE_SIP] = SCHEMA_CAPTURE,
-		[PLACE_CALL] = SCHEMA_CAPTURE_DAY,
-		[PLACE_REGISTRATION] = SCHEMA_CAPTURE_DAY,
-		[PLACE_REST] = SCHEMA_CAPTURE_DAY,
-		[PLACE_RTCP] = SCHEMA_RTCP,
-		[PLACE_REPORT] = SCHEMA_REPORT,
-		[PLACE_LOGS] = SCHEMA_LOGS,
-	};
-	struct schema_names names = { .database = "", .table = name, .today = today() };
-	int err = schema_make(a->db, part[place.what], &names);
-
-	if (err == HT_OK)
-		log_info("database: table %s made", name);
-	return err;
-}
 
 /* The ledger and the leases, which every transaction needs. */
 static int heptap_ensure(struct admin *a)
 {
-	struct schema_names names = { .database = "", .table = "", .today = today() };
+	struct schema_names names = { .database = "", .table = "" };
 	int err = HT_OK;
 
 	if (a->is_installed)
@@ -236,14 +154,16 @@ static int table_look(struct admin *a, struct place place, struct table *out)
 	char name[LAYOUT_NAME];
 	int err;
 
-	if (place_is_daily(place) && place.day != LAYOUT_PAST &&
-	    place.day > today() + SCHEMA_DAYS_MOST)
-		return HT_EMISSING;
+	if (place_is_daily(place)) {
+		err = rotate_ensure(a->rotate, a->db, place, &place.day);
+		if (err < 0)
+			return err == HT_EFUTURE ? HT_EMISSING : err;
+	}
 	layout_name(a->layout, place, name);
 	*out = (struct table){ .count = a->told[place.what] };
 	err = table_read(a->db, name, place.what <= PLACE_REST, out);
 	if (err == HT_OK && out->is_missing) {
-		err = table_make(a, place, name);
+		err = rotate_make_table(a->rotate, a->db, place);
 		if (err == HT_OK)
 			err = table_read(a->db, name, place.what <= PLACE_REST, out);
 	}
@@ -255,46 +175,11 @@ static int table_look(struct admin *a, struct place place, struct table *out)
 	return out->is_missing || out->count == 0 ? HT_EMISSING : HT_OK;
 }
 
-static bool table_is_there(struct admin *a, const char *name)
-{
-	int64_t rows = db_run(a->db, "DO (SELECT 1 FROM `%s` LIMIT 0)", name);
-
-	return rows >= 0;
-}
-
-/* What the next days need: partitions, or tables. */
-static int days_ahead(struct admin *a)
-{
-	static const enum layout_place lasting[] = { PLACE_SIP, PLACE_RTCP, PLACE_REPORT,
-						     PLACE_LOGS };
-	struct place places[3];
-	char name[LAYOUT_NAME];
-	int err = HT_OK;
-
-	for (unsigned i = a->layout->is_daily; i < 4 && err == HT_OK; i++) {
-		layout_name(a->layout, (struct place){ lasting[i], 0 }, name);
-		if (table_is_there(a, name))
-			err = partitions_ensure(a, name, today() + SCHEMA_DAYS_AHEAD);
-	}
-	(void)sip_places(a, places);
-	for (unsigned day = 0; day <= SCHEMA_DAYS_AHEAD && a->layout->is_daily; day++) {
-		for (unsigned i = 0; i < 3 && err == HT_OK; i++) {
-			struct place p = { places[i].what, places[i].day + day };
-
-			layout_name(a->layout, p, name);
-			if (!table_is_there(a, name))
-				err = table_make(a, p, name);
-		}
-	}
-	return err;
-}
-
 /* ---- the thread ---- */
 
 static int connect_if_not(struct admin *a)
 {
 	struct db *db;
-	int64_t rows;
 	int err;
 
 	if (a->db)
@@ -302,10 +187,12 @@ static int connect_if_not(struct admin *a)
 	err = db_open(&db, a->options);
 	if (err < 0)
 		return err;
-	rows = db_run(db, "SET autocommit=1, lock_wait_timeout=2, wait_timeout=600");
-	if (rows < 0) {
+	err = rotate_session(db);
+	if (err == HT_OK && db_run(db, "SET wait_timeout=600") < 0)
+		err = HT_ECONN;
+	if (err < 0) {
 		db_close(db);
-		return (int)rows;
+		return err;
 	}
 	pthread_mutex_lock(&a->lock);
 	a->db = db;
@@ -327,7 +214,7 @@ static void disconnect(struct admin *a)
 /* Say what hinders us once, until it works again; a lost connection is told by the writers. */
 static void tell(struct admin *a, int err)
 {
-	bool is_refused = err < 0 && err != HT_ECONN && err != HT_ERETRY;
+	bool is_refused = err < 0 && err != HT_ECONN && err != HT_ERETRY && err != HT_EFUTURE;
 
 	if (is_refused && !a->is_refused)
 		log_error("database: tables: %s: %s", ht_strerror(err),
@@ -337,7 +224,6 @@ static void tell(struct admin *a, int err)
 
 static int serve(struct admin *a, struct request *r)
 {
-	char name[LAYOUT_NAME];
 	int err = connect_if_not(a);
 
 	if (err == HT_OK)
@@ -345,10 +231,8 @@ static int serve(struct admin *a, struct request *r)
 	if (err == HT_OK && r->out)
 		err = table_look(a, r->place, r->out);
 	writers_settle(a);
-	if (err == HT_OK && r->until && !place_is_daily(r->place)) {
-		layout_name(a->layout, r->place, name);
-		err = partitions_ensure(a, name, r->until);
-	}
+	if (err == HT_OK && r->until)
+		err = rotate_ensure(a->rotate, a->db, r->place, &r->until);
 	tell(a, err);
 	if (err == HT_ECONN)
 		disconnect(a);
@@ -380,7 +264,7 @@ static void look_ahead(struct admin *a)
 	if (err == HT_OK)
 		err = sip_tables_look(a);
 	if (err == HT_OK)
-		err = days_ahead(a);
+		err = rotate_look(a->rotate, a->db);
 	tell(a, err);
 	if (err == HT_ECONN)
 		disconnect(a);
@@ -475,9 +359,11 @@ int admin_ask_table(struct admin *a, struct place place, struct table *out)
 	return ask(a, &r);
 }
 
-int admin_ask_days(struct admin *a, struct place place, uint32_t last)
+int admin_ask_days(struct admin *a, struct place place, uint32_t *last)
 {
-	struct request r = { .place = place, .until = last };
+	struct request r = { .place = place, .until = *last };
+	int err = ask(a, &r);
 
-	return ask(a, &r);
+	*last = r.until;
+	return err;
 }

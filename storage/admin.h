@@ -1,8 +1,9 @@
 /**
  * @file
  * The admin thread's work: everything that is slow or implicitly commits, so that writers never do
- * it. It reads information_schema, makes missing tables, and partitions and daily tables ahead of
- * time and on demand, and says how many writers the tables take.
+ * it. It reads information_schema, makes missing tables, says how many writers the tables take, and
+ * does each minute what storage/rotate.h does: partitions and daily tables ahead of time (and on
+ * demand), retention.
  *
  * Threads: admin_run() is ht-admin; writers ask and wait; the mutex covers the requests.
  */
@@ -12,16 +13,16 @@
 
 #include "conf/err.h"
 #include "storage/db.h"
-#include "storage/layout.h"
+#include "storage/rotate.h"
 #include "storage/table.h"
 
 struct admin;
 struct spool;
 
-/** @p options and @p layout stay the caller's and have to live as long. @return HT_OK or -ENOMEM.
+/** @p options and the layout stay the caller's and have to live as long. @return HT_OK or -ENOMEM.
  * admin_free() it. */
 HT_MUST_CHECK int admin_new(struct admin **out, const struct db_options *options,
-			    const struct layout *layout);
+			    const struct rotate_options *rotate);
 void admin_free(struct admin *a);
 
 /**
@@ -29,6 +30,8 @@ void admin_free(struct admin *a);
  * each, one where it is ROW_FORMAT=COMPRESSED. Threads: main, before the thread starts.
  */
 void admin_tune_writers(struct admin *a, struct spool *spool, unsigned writers);
+
+const struct rotate_counters *admin_counters(const struct admin *a);
 
 /** The thread: until admin_stop(). */
 void admin_run(struct admin *a);
@@ -44,9 +47,8 @@ void admin_stop(struct admin *a);
 HT_MUST_CHECK int admin_ask_table(struct admin *a, struct place place, struct table *out);
 
 /**
- * Have partitions made in a table that hold rows until this day (since 1970, UTC); what is older
- * than the first one has p_past.
- * @return HT_OK; HT_EMISSING: too far ahead; HT_ESTOP; or the error that ht-admin met. Threads:
- * writers; waits for ht-admin.
+ * Have partitions made in a table that hold rows until this day (since 1970, UTC).
+ * @param last  With HT_EFUTURE: replaced by the last day that gets a place.
+ * @return HT_OK; as rotate_ensure(); HT_ESTOP. Threads: writers; waits for ht-admin.
  */
-HT_MUST_CHECK int admin_ask_days(struct admin *a, struct place place, uint32_t last);
+HT_MUST_CHECK int admin_ask_days(struct admin *a, struct place place, uint32_t *last);

@@ -65,7 +65,7 @@ struct batch {
 	uint32_t blocks, rows;
 
 	struct row *sorted;
-	uint32_t sorted_room;
+	uint32_t sorted_room, sorted_rows;
 	struct run *run;
 	uint32_t runs, runs_room;
 
@@ -83,6 +83,7 @@ struct batch {
 	struct reject *refused;
 	uint32_t refused_count, refused_room;
 	uint32_t refused_most;
+	uint32_t last_day, future; /* rows of later days, which the first so many refusals are */
 	struct batch_result result;
 	unsigned error_code;
 	char error[256];
@@ -189,11 +190,53 @@ static struct run *run_find(struct batch *b, struct place p)
 	return &b->run[b->runs++];
 }
 
+/* No table will have a place for it, and waiting for its day would stop all that come behind it. */
+static int future_refused(struct batch *b, const struct block_head *h, const struct row_head *r,
+			  uint32_t index, struct place p)
+{
+	struct reject *to;
+
+	if (grow((void **)&b->refused, &b->refused_room, b->refused_count + 1,
+		 sizeof(*b->refused)) < 0)
+		return -ENOMEM;
+	to = &b->refused[b->refused_count++];
+	b->future++;
+	*to = (struct reject){ .block = h, .row = r, .index = index };
+	layout_name(b->options.layout, p, to->table);
+	snprintf(to->error, sizeof(to->error),
+		 "its day is further ahead than a place is made for (by our clock and the "
+		 "database's)");
+	b->result.rejected[REJECT_FUTURE]++;
+	return HT_OK;
+}
+
+/* Count a row, or in the second pass put it behind the others of its table. */
+static int row_sort(struct batch *b, const struct block_head *h, uint32_t i, uint32_t today,
+		    int pass)
+{
+	const struct row_head *r = block_row(h, i);
+	struct place p = layout_place_of(b->options.layout, r, today);
+	struct run *run;
+
+	if (r->day > b->last_day)
+		return pass == 0 ? future_refused(b, h, r, i, p) : HT_OK;
+	run = run_find(b, p);
+	if (!run)
+		return -ENOMEM;
+	if (pass == 1)
+		b->sorted[run->first + run->count] =
+			(struct row){ .block = h, .head = r, .index = i };
+	run->count++;
+	if (r->day > run->last_day)
+		run->last_day = r->day;
+	return HT_OK;
+}
+
 /* Count the rows of each table, then put them behind one another. */
 static int sort(struct batch *b)
 {
 	uint32_t today = (uint32_t)(clock_wall_us() / 86400000000ULL), at = 0;
-	struct run *run;
+	int err = HT_OK;
 
 	if (grow((void **)&b->sorted, &b->sorted_room, b->rows, sizeof(*b->sorted)) < 0)
 		return -ENOMEM;
@@ -202,19 +245,8 @@ static int sort(struct batch *b)
 		for (uint32_t k = 0; k < b->blocks; k++) {
 			const struct block_head *h = block_head_of(b->block[k]);
 
-			for (uint32_t i = 0; i < h->rows; i++) {
-				const struct row_head *r = block_row(h, i);
-
-				run = run_find(b, layout_place_of(b->options.layout, r, today));
-				if (!run)
-					return -ENOMEM;
-				if (pass == 1)
-					b->sorted[run->first + run->count] =
-						(struct row){ .block = h, .head = r, .index = i };
-				run->count++;
-				if (r->day > run->last_day)
-					run->last_day = r->day;
-			}
+			for (uint32_t i = 0; i < h->rows && err == HT_OK; i++)
+				err = row_sort(b, h, i, today, pass);
 		}
 		for (uint32_t i = 0; i < b->runs && pass == 0; i++) {
 			b->run[i].first = at;
@@ -222,7 +254,8 @@ static int sort(struct batch *b)
 			b->run[i].count = 0;
 		}
 	}
-	return HT_OK;
+	b->sorted_rows = at;
+	return err;
 }
 
 /* ---- values ---- */
@@ -438,7 +471,7 @@ static int row_refused(struct batch *b, size_t row)
 {
 	struct reject *r;
 
-	if (b->refused_count == b->refused_most)
+	if (b->refused_count - b->future == b->refused_most)
 		return HT_ETABLE;
 	if (grow((void **)&b->refused, &b->refused_room, b->refused_count + 1,
 		 sizeof(*b->refused)) < 0)
@@ -589,7 +622,7 @@ static int rejects_write(struct batch *b)
 
 static void texts_count(struct batch *b)
 {
-	for (uint32_t i = 0; i < b->rows; i++) {
+	for (uint32_t i = 0; i < b->sorted_rows; i++) {
 		uint64_t any = b->sorted[i].clipped | b->sorted[i].repaired;
 
 		for (unsigned t = 0; any >> t; t++) {
@@ -599,15 +632,17 @@ static void texts_count(struct batch *b)
 	}
 }
 
-int batch_insert(struct batch *b, struct db *db, struct lease *ids, bool blame_rows)
+int batch_insert(struct batch *b, struct db *db, struct lease *ids, bool blame_rows,
+		 uint32_t last_day)
 {
-	int err = sort(b);
+	int err;
 
 	b->db = db;
 	b->first_id = lease_draw(ids, batch_ids(b));
 	b->skipped_ids = 0;
 	b->blame_rows = blame_rows;
-	b->refused_count = 0;
+	b->refused_count = b->future = 0;
+	b->last_day = last_day;
 	b->refused_most = b->rows / 10;
 	if (b->refused_most == 0 && b->strikes < STRIKES)
 		b->refused_most = 1;
@@ -615,6 +650,7 @@ int batch_insert(struct batch *b, struct db *db, struct lease *ids, bool blame_r
 	b->error[0] = '\0';
 	memset(&b->result, 0, sizeof(b->result));
 	b->turn++;
+	err = sort(b);
 	for (uint32_t i = 0; i < b->runs && err == HT_OK; i++) {
 		b->from = &b->run[i];
 		b->to = target_of(b, b->from->place);
@@ -644,9 +680,9 @@ void batch_committed(struct batch *b)
 		log_warning("database: %" PRIu32 " row%s refused (%u: %s); see rejected.jsonl",
 			    b->refused_count, b->refused_count == 1 ? "" : "s", b->refused[0].code,
 			    b->refused[0].error);
-	if (b->refused_count == 0)
+	if (b->refused_count == b->future)
 		b->strikes = 0;
-	else if (b->refused_count > b->rows / 10)
+	else if (b->refused_count - b->future > b->rows / 10)
 		b->strikes++;
 }
 

@@ -54,11 +54,13 @@ const struct block_head *batch_block(const struct batch *b, uint32_t i);
  *
  * @param ids  Enough for batch_ids() rows.
  * @param blame_rows  An error that nobody knows is the row's.
+ * @param last_day  Rows of later days are refused without being sent.
  * @return HT_OK, then batch_result() holds; HT_EDUPLICATE: again with other ids; HT_ETABLE: too
  * many rows were refused to be their own fault; or an error of db_run() or of ht-admin. All but
  * HT_OK: roll back. batch_trouble() says where it was.
  */
-HT_MUST_CHECK int batch_insert(struct batch *b, struct db *db, struct lease *ids, bool blame_rows);
+HT_MUST_CHECK int batch_insert(struct batch *b, struct db *db, struct lease *ids, bool blame_rows,
+			       uint32_t last_day);
 
 /** Ids that batch_insert() may draw. */
 uint64_t batch_ids(const struct batch *b);

@@ -62,3 +62,42 @@ void layout_name(const struct layout *l, struct place p, char out[LAYOUT_NAME])
 	gmtime_r(&t, &tm);
 	strftime(out + used, LAYOUT_NAME - used, "_%Y%m%d", &tm);
 }
+
+/* Eight digits: whether they are a date is seen by making the name again. */
+static uint32_t day_of(const char *text)
+{
+	struct tm tm = { 0 };
+
+	if (strlen(text) != 8 || strspn(text, "0123456789") != 8 ||
+	    sscanf(text, "%4d%2d%2d", &tm.tm_year, &tm.tm_mon, &tm.tm_mday) != 3)
+		return 0;
+	tm.tm_year -= 1900;
+	tm.tm_mon -= 1;
+	return tm.tm_year >= 70 ? (uint32_t)(timegm(&tm) / 86400) : 0;
+}
+
+bool layout_parse(const struct layout *l, const char *name, struct place *out)
+{
+	char text[LAYOUT_NAME];
+	size_t len;
+
+	for (unsigned what = 0; what < PLACE_COUNT; what++) {
+		struct place p = { what, 0 };
+
+		if (what <= PLACE_REST && place_is_daily(p) != l->is_daily)
+			continue;
+		layout_label(l, what, text);
+		len = strlen(text);
+		if (strncmp(name, text, len) != 0)
+			continue;
+		if (place_is_daily(p) && name[len] == '_')
+			p.day = strcmp(name + len, "_past") == 0 ? LAYOUT_PAST
+								 : day_of(name + len + 1);
+		layout_name(l, p, text);
+		if (strcmp(name, text) != 0)
+			continue;
+		*out = p;
+		return true;
+	}
+	return false;
+}

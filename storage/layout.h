@@ -31,9 +31,11 @@ struct place {
 	uint32_t day; /* since 1970, UTC; LAYOUT_PAST; 0 where the table is not daily */
 };
 
-#define LAYOUT_DAYS_BACK 366 /* older days share one table, so that no sender makes thousands */
-#define LAYOUT_PAST	 UINT32_MAX /* the day of that one */
-#define LAYOUT_NAME	 96	    /* octets of a name, its end included */
+#define LAYOUT_DAYS_AHEAD 2   /* made ahead: today and these */
+#define LAYOUT_DAYS_MOST  7   /* the furthest ahead that a place is made on demand */
+#define LAYOUT_DAYS_BACK  366 /* older days share one table, so that no sender makes thousands */
+#define LAYOUT_PAST	  UINT32_MAX /* the day of that one */
+#define LAYOUT_NAME	  96	     /* octets of a name, its end included */
 
 /** Where a row goes. @p today: days since 1970, UTC. */
 struct place layout_place_of(const struct layout *l, const struct row_head *r, uint32_t today);
@@ -50,6 +52,10 @@ static inline bool place_is(struct place a, struct place b)
 
 /** The table's name. */
 void layout_name(const struct layout *l, struct place p, char out[LAYOUT_NAME]);
+
+/** Which table of the layout has this name? Strict: a day is eight digits that are a date. @return
+ * false if none. */
+bool layout_parse(const struct layout *l, const char *name, struct place *out);
 
 /** The same without the day: a label for metrics, that does not grow in number. */
 void layout_label(const struct layout *l, enum layout_place what, char out[LAYOUT_NAME]);

@@ -28,6 +28,7 @@ struct reject_file;
 	X(REJECT_NULL, "null")             \
 	X(REJECT_DUPLICATE, "duplicate")   \
 	X(REJECT_CONSTRAINT, "constraint") \
+	X(REJECT_FUTURE, "future")         \
 	X(REJECT_OTHER, "other")
 
 enum reject_reason {

@@ -5,7 +5,9 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "storage/layout.h"
+#include "storage/partitions.h"
 
 /* The files as they are, by the assembler: no generated source, nothing to find at run time. */
 #define FILE_TEXT(symbol, path)                                                                \
@@ -45,29 +47,20 @@ const char *schema_report_table(enum schema_part part)
 				       : "logs_capture";
 }
 
-void schema_partition_name(char out[16], uint32_t day)
-{
-	time_t t = (time_t)day * 86400;
-	struct tm tm;
-
-	gmtime_r(&t, &tm);
-	strftime(out, 16, "p%Y%m%d", &tm);
-}
-
 /* ---- printing ---- */
 
-static void partitions_print(FILE *out, uint32_t today)
+static void partitions_print(FILE *out, const struct schema_names *names)
 {
-	char name[16];
+	struct partition p = { .bound = (uint64_t)names->today * 86400 };
+	uint64_t until = p.bound + (LAYOUT_DAYS_AHEAD + 1) * 86400;
 
 	fprintf(out,
-		"\nPARTITION BY RANGE (UNIX_TIMESTAMP(`date`)) (\n  PARTITION p_past VALUES LESS "
-		"THAN (%" PRIu64 ")",
-		(uint64_t)today * 86400);
-	for (uint32_t day = today; day <= today + SCHEMA_DAYS_AHEAD; day++) {
-		schema_partition_name(name, day);
-		fprintf(out, ",\n  PARTITION %s VALUES LESS THAN (%" PRIu64 ")", name,
-			((uint64_t)day + 1) * 86400);
+		"\nPARTITION BY RANGE (UNIX_TIMESTAMP(`date`)) (\n  PARTITION " PARTITION_PAST
+		" VALUES LESS THAN (%" PRIu64 ")",
+		p.bound);
+	while (p.bound < until) {
+		partition_next(&p, p.bound, 0, names->step);
+		fprintf(out, ",\n  PARTITION %s VALUES LESS THAN (%" PRIu64 ")", p.name, p.bound);
 	}
 	fprintf(out, "\n)");
 }
@@ -127,7 +120,7 @@ int schema_print(FILE *out, enum schema_part part, const struct schema_names *na
 			fputs(primary_key(part), out);
 		} else if ((next = after(at, "@PARTITIONS@"))) {
 			if (parts[part].is_partitioned)
-				partitions_print(out, names->today);
+				partitions_print(out, names);
 		} else {
 			putc(*at, out);
 			next = at + 1;

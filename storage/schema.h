@@ -13,7 +13,7 @@
 
 /* What is made together. */
 enum schema_part {
-	SCHEMA_CAPTURE,	    /* the table of SIP messages, partitioned by day */
+	SCHEMA_CAPTURE,	    /* the table of SIP messages, partitioned */
 	SCHEMA_CAPTURE_DAY, /* one of a day and kind */
 	SCHEMA_RTCP,
 	SCHEMA_REPORT,
@@ -31,6 +31,7 @@ struct schema_names {
 	const char *database; /* in grants and examples */
 	const char *table;    /* of the part; in grants and examples, of SIP messages */
 	uint32_t today;	      /* days since 1970, UTC: partitions are made from there on */
+	unsigned step;	      /* of them, s: PARTITION_DAY or PARTITION_HOUR */
 	bool is_daily;	      /* SIP messages have a table for each day and kind */
 };
 
@@ -63,9 +64,3 @@ typedef int schema_statement_fn(void *ctx, const char *statement);
  * @return HT_OK, -ENOMEM, or what @p fn returned that was not HT_OK.
  */
 HT_MUST_CHECK int schema_each(const char *text, schema_statement_fn *fn, void *ctx);
-
-/** "p20261120" for a day since 1970. @p out holds 16 octets. */
-void schema_partition_name(char out[16], uint32_t day);
-
-#define SCHEMA_DAYS_AHEAD 2 /* partitions made ahead: today and these */
-#define SCHEMA_DAYS_MOST  7 /* the furthest ahead that one is made on demand */

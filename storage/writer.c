@@ -63,6 +63,7 @@ struct writer {
 	/* tries of the same blocks */
 	uint64_t tried_stream, tried_seq;
 	unsigned failures, taken_ids;
+	uint32_t last_day;	   /* in the next try rows of later days are refused */
 	uint64_t failing_since_us; /* monotonic */
 
 	unsigned wait_ms;   /* before the next try; 0: nothing is wrong */
@@ -259,6 +260,7 @@ static void failures_begin(struct writer *w, const struct source *src)
 	w->tried_stream = src->stream->id;
 	w->tried_seq = src->pos.seq;
 	w->failures = w->taken_ids = 0;
+	w->last_day = UINT32_MAX;
 }
 
 /* An error that nobody knows does not stop a stream for ever. */
@@ -276,7 +278,7 @@ static int transaction(struct writer *w, struct source *src)
 
 	if (err < 0)
 		return err;
-	err = batch_insert(w->batch, w->db, &w->lease, rows_are_to_blame(w));
+	err = batch_insert(w->batch, w->db, &w->lease, rows_are_to_blame(w), w->last_day);
 	if (err == HT_OK)
 		err = ledger_advance(w->db, src->stream->node_id, src->stream->id, w->options.owner,
 				     src->ledger_seq, last_seq);
@@ -403,14 +405,18 @@ static int mend(struct writer *w, int err)
 		return err;
 	batch_forget_table(w->batch, place); /* looked at again, and made if it is ours */
 	if (err == HT_EMISSING)
-		err = admin_ask_days(w->options.admin, place, last_day);
-	return err;
+		err = admin_ask_days(w->options.admin, place, &last_day);
+	if (err != HT_EFUTURE)
+		return err;
+	w->last_day = last_day;
+	return HT_OK;
 }
 
 /* The transaction failed, or the connection could not be made. Nothing is given up; the question is
  * only what comes before the next try. */
 static void handle(struct writer *w, int err)
 {
+	w->last_day = UINT32_MAX;
 	if (err == HT_ECONN || !w->db) {
 		tell_trouble(w, err);
 		disconnect(w);

@@ -235,6 +235,17 @@ static void metrics_texts(struct evbuffer *out, const struct stats *st)
 					    name[t], st->repaired[t]);
 }
 
+static void metrics_rotation(struct evbuffer *out, const struct rotate_counters *c)
+{
+	single(out, "heptap_partitions_made_total", "counter",
+	       "partitions and daily tables made ahead or on demand", counter_get(&c->made));
+	single(out, "heptap_partitions_dropped_total", "counter",
+	       "partitions and daily tables dropped, or emptied", counter_get(&c->dropped));
+	single(out, "heptap_storage_bytes", "gauge",
+	       "octets of the capture tables, data and indexes, as of the last look",
+	       counter_get(&c->bytes));
+}
+
 static void metrics_database(struct evbuffer *out, const struct stats *st)
 {
 	static const unsigned bound_ms[] = WRITER_LATENCY_MS;
@@ -311,6 +322,7 @@ static int answer_metrics(void *ctx, const char *rest, struct evbuffer *out, con
 	metrics_rows(out, from, &st);
 	metrics_texts(out, &st);
 	metrics_database(out, &st);
+	metrics_rotation(out, from->rotate);
 	metrics_process(out, from);
 	return 200;
 }

@@ -1,5 +1,6 @@
 -- Three accounts with no more than they need. Put passwords (and hosts) of your own, then run this as an administrator of the database;
--- the tables have to be there. Use homer_writer in storage.user if somebody else makes tables and partitions, homer_admin if heptap does.
+-- the tables have to be there. Use homer_writer in storage.user if somebody else makes tables and partitions, or `heptap schema rotate`
+-- as homer_admin by cron; homer_admin if heptap does.
 
 -- The writer stores rows into tables that are there. (With daily tables it may insert into all of the database: those of days to come
 -- cannot be named yet.)
@@ -11,7 +12,7 @@ GRANT INSERT ON `@DATABASE@`.`logs_capture` TO 'homer_writer'@'localhost';
 GRANT SELECT, INSERT, UPDATE, DELETE ON `@DATABASE@`.`heptap_ledger` TO 'homer_writer'@'localhost';
 GRANT SELECT, INSERT, UPDATE ON `@DATABASE@`.`heptap_ids` TO 'homer_writer'@'localhost';
 
--- The administrator also makes tables and partitions, and will drop what is too old.
+-- The administrator also makes tables and partitions, and drops what is too old; for `heptap schema rotate` too.
 CREATE USER IF NOT EXISTS 'homer_admin'@'localhost' IDENTIFIED BY 'CHANGE-ME-2';
 GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX, DROP ON `@DATABASE_ONLY@`.* TO 'homer_admin'@'localhost';
 

@@ -19,6 +19,7 @@
 
 #include "conf/conf.h"
 #include "conf/counters.h"
+#include "storage/rotate.h"
 #include "storage/writer.h"
 
 struct agents;
@@ -34,6 +35,7 @@ struct stats_sources {
 	void *ctx;
 	const struct spool *spool;
 	struct writer *const *writers;
+	const struct rotate_counters *rotate;
 	const char *node;
 	const struct layout *layout;
 	const counter *(*types)(void *ctx, unsigned worker);

@@ -13,9 +13,11 @@
 
 int main(int argc, char **argv)
 {
-	struct spool_options o = {
-		.node_id = 1, .writers = 1, .max_bytes = 1ULL << 50, .owner_uid = -1, .owner_gid = -1
-	};
+	struct spool_options o = { .node_id = 1,
+				   .writers = 1,
+				   .max_bytes = 1ULL << 50,
+				   .owner_uid = -1,
+				   .owner_gid = -1 };
 	uint64_t rows = 0, most;
 	struct spool *s;
 	unsigned writer;

@@ -207,6 +207,9 @@ static void check_default_storage(const struct conf *conf)
 	ck_assert_uint_eq(conf->storage.batch_rows, 1000);
 	ck_assert_uint_eq(conf->storage.batch_ms, 20);
 	ck_assert_uint_eq(conf->storage.writers, 0);
+	ck_assert_int_eq(conf->storage.partition, CONF_PARTITION_DAY);
+	ck_assert_uint_eq(conf->storage.retention_days, 10);
+	ck_assert_uint_eq(conf->storage.retention_bytes, 0);
 	ck_assert_str_eq(conf->storage.spool.dir, "/var/spool/heptap");
 	ck_assert_uint_eq(conf->storage.spool.max, UINT64_C(20) << 30);
 	ck_assert_int_eq(conf->storage.spool.durability, CONF_DURABILITY_SPOOL);
@@ -321,7 +324,7 @@ static void check_size(const struct conf_option *o, const char *expected)
 	check_taken(o, text_of("%ju", (uintmax_t)o->min));
 	check_taken(o, text_of("%ju", (uintmax_t)o->max));
 	check_refused(o, text_of("%ju", (uintmax_t)o->max + 1), expected);
-	check_refused(o, text_of("%ju", (uintmax_t)o->min - 1), expected);
+	check_refused(o, o->min ? text_of("%ju", (uintmax_t)o->min - 1) : "-1", expected);
 	check_refused(o, "1X", expected);
 	check_refused(o, "1GB", expected);
 	check_refused(o, "1g", expected);
@@ -368,7 +371,7 @@ static void check_words(const struct conf_option *o)
 		check_taken(o, word);
 	check_refused(o, "no", text_of("expected one of %s", o->words));
 	check_refused(o, "Homer", text_of("expected one of %s", o->words));
-	check_refused(o, text_of("%.3s", o->words), text_of("expected one of %s", o->words));
+	check_refused(o, text_of("%.2s", o->words), text_of("expected one of %s", o->words));
 	check_refused(o, o->words, text_of("expected one of %s", o->words));
 }
 
@@ -383,6 +386,8 @@ START_TEST(bounds_are_taken_and_nothing_beyond)
 		check_size(o, "expected a size from 64M to 1T");
 	else if (strcmp(o->key, "storage.spool.max") == 0)
 		check_size(o, "expected a size from 16M to 1024T");
+	else if (strcmp(o->key, "storage.retention_bytes") == 0)
+		check_size(o, "expected a size from 0 to 1024T");
 	else if (o->type == CONF_WORD)
 		check_words(o);
 	else if (o->type == CONF_HEADER)
@@ -674,7 +679,8 @@ static const struct {
 	{ "storage:\n  pwd: x",
 	  "t:2:3: storage.pwd: unknown key; keys here: host, port, socket, user, password, "
 	  "password_file, database, table, layout, "
-	  "compat, batch_rows, batch_ms, writers, spool\n" },
+	  "compat, batch_rows, batch_ms, writers, partition, retention_days, retention_bytes, "
+	  "spool\n" },
 	{ "storage:\n  hots: x", "t:2:3: storage.hots: unknown key; did you mean host?\n" },
 	{ "storage:\n  batch-row: x",
 	  "t:2:3: storage.batch-row: unknown key; did you mean batch_rows?\n" },
@@ -931,7 +937,7 @@ static const char everything[] =
 	"storage:\n  host: '[::1]'\n  port: 1\n  socket: /run/x y\n  user: 'null'\n  "
 	"password_file: '~'\n"
 	"  database: 'true'\n  table: $_0\n  compat: opensips\n  batch_rows: 1\n  batch_ms: 1\n  "
-	"writers: 8\n"
+	"writers: 8\n  partition: hour\n  retention_days: 36500\n  retention_bytes: 3T\n"
 	"  spool: {dir: '- x', max: 1024T, durability: memory}\n"
 	"http: {listen: '[::1]:1', token_file: \"'\"}\nlog: {level: debug, target: syslog}\n";
 
@@ -975,7 +981,8 @@ START_TEST(print_is_what_the_manual_says)
 		"  host: 'localhost'\n  port: 3306\n  socket: ''\n  user: 'homeruser'\n"
 		"  password: ''\n  password_file: ''\n  database: 'homer_db'\n"
 		"  table: 'sip_capture'\n  layout: homer3\n  compat: homer\n  batch_rows: 1000\n"
-		"  batch_ms: 20\n  writers: 0\n  spool:\n    dir: '/var/spool/heptap'\n"
+		"  batch_ms: 20\n  writers: 0\n  partition: day\n  retention_days: 10\n"
+		"  retention_bytes: 0\n  spool:\n    dir: '/var/spool/heptap'\n"
 		"    max: 20G\n    durability: spool\nhttp:\n"
 		"  listen: '127.0.0.1:9080'\n  token_file: ''\nlog:\n  level: info\n"
 		"  target: stderr\n");
