@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "capture/client.h"
+#include "capture/replay.h"
 #include "capture/schema_command.h"
 #include "capture/server.h"
 #include "conf/conf.h"
@@ -105,6 +106,22 @@ static int command_schema(const char *file, int argc, char **argv)
 	return code;
 }
 
+static int command_replay(const char *file, int argc, char **argv)
+{
+	struct conf *conf;
+	int code;
+
+	if (argc != 1)
+		return usage("replay takes the directory of a spool", NULL);
+	code = conf_load(file, 0, &conf);
+	if (code != EXIT_DONE)
+		return code;
+	log_open(conf->log.level, LOG_TARGET_STDERR);
+	code = replay_command(conf, argv[0]);
+	conf_free(conf);
+	return code;
+}
+
 /* ---- to the running server ---- */
 
 static int ask_server(const char *file, int words_left, const char *path)
@@ -192,6 +209,15 @@ static const struct command commands[] = {
 	  "too "
 	  "much, and prints each\nstatement; with --dry-run it only prints them.\n",
 	  command_schema },
+	{ "replay", " -c FILE DIR", "store the spool of another (dead) machine, exactly once",
+	  "\nDIR stays as it is: what the database has of it already, by whatever way, is not "
+	  "stored "
+	  "again,\nso an interrupted replay is just started again. It may run beside a server, but "
+	  "not "
+	  "on the spool of one that\nruns. Exit 0 if all is stored, 1 if some was damaged or "
+	  "refused, 3 if "
+	  "it could not be done.\n",
+	  command_replay },
 	{ "reload", " -c FILE", "the running server reads its configuration again",
 	  "\nWhat is wrong changes nothing and is printed. Exit 0 if it was done, 1 if something "
 	  "is "

@@ -6,16 +6,13 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <pthread.h>
 #include <pwd.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/random.h>
 #include <sys/resource.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
@@ -23,6 +20,7 @@
 #include "capture/client.h"
 #include "capture/snapshot.h"
 #include "capture/spooler.h"
+#include "capture/store.h"
 #include "capture/worker.h"
 #include "conf/clock.h"
 #include "conf/log.h"
@@ -33,8 +31,6 @@
 #include "storage/admin.h"
 #include "storage/agents.h"
 #include "storage/block.h"
-#include "storage/layout.h"
-#include "storage/reject.h"
 #include "storage/spool.h"
 #include "storage/writer.h"
 #include "tune/plan.h"
@@ -43,17 +39,8 @@
 #include "web-sql/stats.h"
 
 #define MAX_HEP_THREADS 64
-#define MAX_WRITERS	8
 #define DRAIN_S		10 /* for what is on its way, while the database takes it */
 #define DRAIN_DOWN_S	2  /* while it does not: the spool keeps it */
-
-struct thread {
-	pthread_t id;
-	char name[16];
-	void (*run)(void *ctx);
-	void *ctx;
-	bool is_started;
-};
 
 struct receiver {
 	struct listener *listener;
@@ -77,68 +64,15 @@ struct server {
 	struct receiver receivers[MAX_HEP_THREADS];
 	struct spool *spool;
 	struct spooler spooler;
-	struct admin *admin;
-	struct writer *writers[MAX_WRITERS];
-	struct db_options db;
-	struct layout layout;
-	struct reject_file *rejects;
+	struct store store;
 	struct agents *agents;
-	char password[256];
 
-	struct thread hep_thread[MAX_HEP_THREADS], db_thread[MAX_WRITERS], spool_thread,
-		admin_thread;
+	struct thread hep_thread[MAX_HEP_THREADS], spool_thread;
 	_Atomic bool is_receiving;
 	struct stats_sources stats;
 };
 
 /* ---- threads ---- */
-
-static void *thread_main(void *arg)
-{
-	struct thread *t = arg;
-
-	rcu_thread_begin();
-	t->run(t->ctx);
-	rcu_thread_end();
-	return NULL;
-}
-
-__attribute__((format(printf, 4, 5))) static int thread_start(struct thread *t, void (*run)(void *),
-							      void *ctx, const char *name, ...)
-{
-	va_list args;
-	int err;
-
-	va_start(args, name);
-	vsnprintf(t->name, sizeof(t->name), name, args);
-	va_end(args);
-	t->run = run;
-	t->ctx = ctx;
-	err = pthread_create(&t->id, NULL, thread_main, t);
-	t->is_started = err == 0;
-	if (t->is_started) /* by us, so that it has its name when we say that we are ready */
-		pthread_setname_np(t->id, t->name);
-	return -err;
-}
-
-static void thread_join(struct thread *t)
-{
-	if (t->is_started)
-		pthread_join(t->id, NULL);
-	t->is_started = false;
-}
-
-/* @return false if it still runs at the deadline (monotonic). */
-static bool thread_join_until(struct thread *t, uint64_t deadline_us)
-{
-	while (t->is_started && pthread_tryjoin_np(t->id, NULL) != 0) {
-		if (clock_mono_us() > deadline_us)
-			return false;
-		poll(NULL, 0, 5);
-	}
-	t->is_started = false;
-	return true;
-}
 
 /* A receive thread: the listener feeds its worker; at the end what is open is sealed. */
 static void run_receiver(void *ctx)
@@ -152,28 +86,6 @@ static void run_receiver(void *ctx)
 static void run_spooler(void *ctx)
 {
 	spooler_run(ctx);
-}
-
-static void run_writer(void *ctx)
-{
-	writer_run(ctx);
-}
-
-static void run_admin(void *ctx)
-{
-	admin_run(ctx);
-}
-
-/* liburcu starts its helper on first use, with the name and the core of whoever came first: so it
- * is made here, before the others. */
-static int rcu_helper_start(void)
-{
-	struct call_rcu_data *helper = urcu_memb_get_default_call_rcu_data();
-
-	if (!helper)
-		return -ENOMEM;
-	pthread_setname_np(urcu_memb_get_call_rcu_thread(helper), "ht-rcu");
-	return HT_OK;
 }
 
 /* ---- before the threads ---- */
@@ -371,56 +283,10 @@ static int receiver_make(struct server *s, unsigned i)
 	return err;
 }
 
-static int writer_make(struct server *s, unsigned i, uint64_t owner)
-{
-	struct writer_options o = { .index = i,
-				    .spool = s->spool,
-				    .admin = s->admin,
-				    .layout = &s->layout,
-				    .rejects = s->rejects,
-				    .db = &s->db,
-				    .owner = owner,
-				    .node_id = s->conf->node_id,
-				    .batch_rows = s->conf->storage.batch_rows };
-
-	return writer_new(&s->writers[i], &o);
-}
-
 static int storage_make(struct server *s)
 {
-	const char *reject_max = getenv("HEPTAP_REJECT_MAX");
-	const struct conf *c = s->conf;
-	struct rotate_options rotate;
-	uint64_t owner;
-	int err = conf_password(c, s->password, sizeof(s->password));
-
-	if (err < 0) {
-		log_error("storage.password_file: %s: %s", c->storage.password_file,
-			  ht_strerror(err));
-		return err;
-	}
-	if (getrandom(&owner, sizeof(owner), 0) != (ssize_t)sizeof(owner))
-		return -errno;
-	s->db = (struct db_options){ .host = c->storage.host,
-				     .socket = c->storage.socket,
-				     .user = c->storage.user,
-				     .password = s->password,
-				     .database = c->storage.database,
-				     .port = c->storage.port,
-				     .no_bulk = getenv("HEPTAP_NO_BULK") != NULL,
-				     .no_row_number = getenv("HEPTAP_NO_ROW_NUMBER") != NULL };
-	s->layout = (struct layout){ .table = c->storage.table,
-				     .is_daily = c->storage.layout == CONF_LAYOUT_HOMER5 };
-	rotate = rotate_options_of(c, &s->layout);
-	err = admin_new(&s->admin, &s->db, &rotate);
-	if (err == HT_OK && c->storage.writers == 0 && s->plan.writers > 1)
-		admin_tune_writers(s->admin, s->spool, s->plan.writers);
-	if (err == HT_OK)
-		err = reject_open(&s->rejects, c->storage.spool.dir,
-				  reject_max ? strtoull(reject_max, NULL, 10) : 0);
-	for (unsigned i = 0; i < s->plan.writers && err == HT_OK; i++)
-		err = writer_make(s, i, owner >> 1);
-	return err;
+	return store_init(&s->store, s->conf, s->spool, s->plan.writers, s->conf->storage.spool.dir,
+			  s->conf->storage.writers == 0);
 }
 
 static int receivers_make(struct server *s)
@@ -431,7 +297,7 @@ static int receivers_make(struct server *s)
 	s->spooler.spool = s->spool;
 	s->spooler.workers = s->workers;
 	s->spooler.worker_count = s->plan.hep_threads;
-	s->spooler.writers = s->writers;
+	s->spooler.writers = s->store.writers;
 	s->spooler.spool_max = spool_max(s->conf);
 	s->spooler.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (s->spooler.wake_fd < 0)
@@ -486,10 +352,10 @@ static void stats_setup(struct server *s)
 	st->source = stats_source;
 	st->ctx = s;
 	st->spool = s->spool;
-	st->writers = s->writers;
-	st->rotate = admin_counters(s->admin);
+	st->writers = s->store.writers;
+	st->rotate = admin_counters(s->store.admin);
 	st->node = s->conf->node;
-	st->layout = &s->layout;
+	st->layout = &s->store.layout;
 	st->types = stats_types;
 	st->pressure = stats_pressure;
 	st->started_us = s->started_us;
@@ -503,20 +369,18 @@ static void stats_setup(struct server *s)
 		stats_add_thread(st, s->hep_thread[i].name, s->hep_thread[i].id);
 	stats_add_thread(st, s->spool_thread.name, s->spool_thread.id);
 	for (unsigned i = 0; i < s->plan.writers; i++)
-		stats_add_thread(st, s->db_thread[i].name, s->db_thread[i].id);
-	stats_add_thread(st, s->admin_thread.name, s->admin_thread.id);
+		stats_add_thread(st, s->store.db_thread[i].name, s->store.db_thread[i].id);
+	stats_add_thread(st, s->store.admin_thread.name, s->store.admin_thread.id);
 }
 
 /* ---- start and stop ---- */
 
 static int threads_start(struct server *s)
 {
-	int err = rcu_helper_start();
+	int err = thread_start_rcu_helper();
 
 	if (err == HT_OK)
-		err = thread_start(&s->admin_thread, run_admin, s->admin, "ht-admin");
-	for (unsigned i = 0; i < s->plan.writers && err == HT_OK; i++)
-		err = thread_start(&s->db_thread[i], run_writer, s->writers[i], "ht-db-%u", i);
+		err = store_start(&s->store);
 	if (err == HT_OK)
 		err = thread_start(&s->spool_thread, run_spooler, &s->spooler, "ht-spool");
 	for (unsigned i = 0; i < s->plan.hep_threads && err == HT_OK; i++)
@@ -527,26 +391,9 @@ static int threads_start(struct server *s)
 	return err;
 }
 
-/* @return false if the writer still has something to store when there is no more time for it. */
-static bool writer_join(struct server *s, unsigned i, uint64_t deadline_us)
-{
-	uint64_t down_us = clock_mono_us() + DRAIN_DOWN_S * 1000000ULL;
-
-	while (!thread_join_until(&s->db_thread[i], clock_mono_us() + 100000)) {
-		if (clock_mono_us() > deadline_us)
-			return false;
-		if (atomic_load(&writer_counters(s->writers[i])->is_up))
-			down_us = clock_mono_us() + DRAIN_DOWN_S * 1000000ULL;
-		else if (clock_mono_us() > down_us)
-			return false;
-	}
-	return true;
-}
-
 static void threads_stop(struct server *s)
 {
 	uint64_t deadline_us = clock_mono_us() + DRAIN_S * 1000000ULL;
-	bool is_drained = true;
 
 	atomic_store(&s->is_receiving, false);
 	for (unsigned i = 0; i < s->plan.hep_threads; i++)
@@ -557,19 +404,9 @@ static void threads_stop(struct server *s)
 	if (s->spool_thread.is_started)
 		spooler_finish(&s->spooler, deadline_us - 1000000);
 	thread_join(&s->spool_thread);
-	for (unsigned i = 0; i < s->plan.writers; i++)
-		if (s->writers[i])
-			writer_finish(s->writers[i]);
-	for (unsigned i = 0; i < s->plan.writers; i++)
-		is_drained &= writer_join(s, i, deadline_us);
-	if (s->admin)
-		admin_stop(s->admin);
-	for (unsigned i = 0; i < s->plan.writers && !is_drained; i++) {
-		if (s->writers[i])
-			writer_stop(s->writers[i]);
-		thread_join(&s->db_thread[i]);
-	}
-	thread_join(&s->admin_thread);
+	store_finish(&s->store);
+	(void)!store_wait(&s->store, deadline_us, DRAIN_DOWN_S * 1000000ULL);
+	store_stop(&s->store);
 }
 
 static void report(struct server *s)
@@ -608,17 +445,13 @@ static void server_fini(struct server *s)
 				close(s->sockets[i][k].fd);
 		worker_free(s->workers[i]);
 	}
-	for (unsigned i = 0; i < s->plan.writers; i++)
-		writer_free(s->writers[i]);
-	admin_free(s->admin);
-	reject_close(s->rejects);
+	store_fini(&s->store);
 	spool_close(s->spool);
 	if (s->spooler.wake_fd > 0)
 		close(s->spooler.wake_fd);
 	agents_free(s->agents);
 	urcu_memb_barrier();
 	snapshot_free(s->snapshot);
-	memset(s->password, 0, sizeof(s->password));
 	free(s);
 }
 
