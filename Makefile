@@ -3,7 +3,7 @@
 #   make run          install what is missing, build, start a private MariaDB and heptap on 127.0.0.1; Ctrl-C ends it
 #   make run DEMO=1   the same, and send a sample so that rows appear at once
 #   make test         install what is missing and run everything: lint, unit, fuzz corpora, sanitizers, end to end
-#   make unit         unit tests only; T=sip selects tests by name
+#   make unit         unit tests only; T=sip selects tests by name; SOAK=1 for many more random rounds
 #   make e2e          end-to-end tests against a real MariaDB; T=kill selects
 #   make asan tsan    unit tests and fuzz corpora under AddressSanitizer with UBSan, under ThreadSanitizer
 #   make fuzz         let the fuzzers look for something new, FUZZ_S seconds each (60)
@@ -73,7 +73,13 @@ $(B)/heptap: $(B)/capture/main.o $(OBJ)
 	$(Q)$(CC) $(FLAGS) $(CFLAGS) $(LINK) $(LDFLAGS) -o $@ $^ $(LIBS)
 $(B)/tests/unit/%: $(B)/tests/unit/%.o $(OBJ)
 	@echo "  LINK  $@"
-	$(Q)$(CC) $(FLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcheck -lsubunit -lm -lrt $(LIBS)
+	$(Q)$(CC) $(FLAGS) $(CFLAGS) $(LDFLAGS) $(LINK_TEST) -o $@ $^ -lcheck -lsubunit -lm -lrt $(LIBS)
+# Its system calls go to a disk in memory.
+DISK_WRAP := open openat close pwrite pread __pread_chk ftruncate fallocate fstat fdatasync fsync unlinkat linkat renameat mkdir \
+             chown fchown flock memfd_create scandirat fdopendir readdir closedir faccessat getrandom clock_gettime syslog \
+             __syslog_chk
+$(B)/tests/unit/test_spool_model: $(B)/tests/unit/disk.o
+$(B)/tests/unit/test_spool_model: LINK_TEST := $(DISK_WRAP:%=-Wl,--wrap=%)
 $(B)/tests/bench/%: $(B)/tests/bench/%.o $(OBJ)
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(FLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
@@ -93,7 +99,7 @@ run:
 	@DEMO=$(DEMO) conf/run.sh $(B)/heptap
 
 unit: $(UNIT)
-	@tests/run-unit.sh $(UNIT)
+	@$(if $(SOAK),SOAK=1) tests/run-unit.sh $(UNIT)
 replay: $(FUZZERS:%=$(B)/tests/fuzz/replay_%)
 	@for f in $(FUZZERS); do $(B)/tests/fuzz/replay_$$f tests/fuzz/corpus/$$f || exit 1; done
 asan tsan:
@@ -118,6 +124,7 @@ bench-long:
 	@$(MAKE) --no-print-directory all $(B)/tests/bench/bench_send
 	@python3 tests/bench/peer.py --build $(B) $(if $(QUICK),--quick) $(if $(V),--verbose)
 soak: all $(B)/tests/bench/bench_backlog
+	@$(MAKE) --no-print-directory unit T=spool_model SOAK=1
 	@python3 tests/e2e/run.py --heptap $(B)/heptap --soak
 
 $(B)/%.h.ok: %.h FORCE	# part of lint: each header compiles alone

@@ -49,38 +49,40 @@ static int segment_walk(const struct stream *st, const struct segment *seg, void
 }
 
 /* What lies behind the last whole block: one that was being written goes, anything else is kept for
- * whoever wants to look at it. */
-static void tail_settle(struct spool *s, struct stream *st, struct segment *seg,
-			const struct found *found, bool is_last)
+ * whoever wants to look at it. @return octets that stay. */
+static uint64_t tail_settle(struct spool *s, struct stream *st, struct segment *seg,
+			    const struct found *found, bool is_last)
 {
 	uint64_t tail = seg->bytes - found->bytes;
 	uint64_t seq = found->bytes ? found->last_seq : seg->first_seq - 1;
 
 	if (tail && (!is_last || tail > BLOCK_MAX_BYTES)) {
 		segment_set_aside(s, st, seg, found->bytes, seq + 1);
-		return;
+		return tail;
 	}
 	if (tail)
 		log_warning("spool: stream %016" PRIx64 ": cut %" PRIu64
 			    " octets behind block %" PRIu64
 			    " that were being written when the process ended",
 			    st->id, tail, seq);
-	if (is_last)
-		segment_cut(s, seg, found->bytes);
+	return is_last && segment_cut(s, seg, found->bytes) < 0 ? tail : 0;
 }
 
 /* Inside the stream's lock. What a segment's name promises was there once, even if it holds
  * nothing. */
 static void segment_settle(struct spool *s, struct stream *st, struct segment *seg,
-			   const struct found *found)
+			   const struct found *found, uint64_t kept)
 {
 	uint64_t before = seg->first_seq - 1;
 
-	spool_shrink(s, st, seg->bytes - found->bytes);
+	spool_shrink(s, st, seg->bytes - found->bytes - kept);
 	seg->bytes = found->bytes;
-	seg->last_seq = found->last_seq > before ? found->last_seq : before;
-	if (seg->last_seq > st->last_seq)
-		st->last_seq = seg->last_seq;
+	seg->kept_bytes += kept;
+	seg->last_seq = found->last_seq; /* 0: the ledger need not come here for it to go */
+	if (st->last_seq < before)
+		st->last_seq = before;
+	if (st->last_seq < found->last_seq)
+		st->last_seq = found->last_seq;
 	if (found->bytes) {
 		st->node_id = found->node_id;
 		st->rows = found->rows;
@@ -91,6 +93,7 @@ static void segment_settle(struct spool *s, struct stream *st, struct segment *s
 static int last_block_find(struct spool *s, struct stream *st, void *buf)
 {
 	struct found found = { 0 };
+	uint64_t kept;
 	int err;
 
 	for (size_t i = st->segment_count; i-- > 0 && !found.bytes;) {
@@ -99,9 +102,9 @@ static int last_block_find(struct spool *s, struct stream *st, void *buf)
 		err = segment_walk(st, seg, buf, &found);
 		if (err < 0)
 			return err;
-		tail_settle(s, st, seg, &found, i + 1 == st->segment_count);
+		kept = tail_settle(s, st, seg, &found, i + 1 == st->segment_count);
 		pthread_mutex_lock(&st->lock);
-		segment_settle(s, st, seg, &found);
+		segment_settle(s, st, seg, &found, kept);
 		pthread_mutex_unlock(&st->lock);
 	}
 	if (st->last_seq == 0) /* not one block was ever whole: nothing to be drained, ever */

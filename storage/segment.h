@@ -27,8 +27,9 @@ struct stream;
 /* Fewer octets are in a stream. Inside its lock. */
 void spool_shrink(struct spool *s, struct stream *st, uint64_t bytes);
 
-/* Cut what is behind @p whole octets of a segment, torn or merely allocated; counts it. */
-void segment_cut(struct spool *s, const struct segment *seg, uint64_t whole);
+/* Cut what is behind @p whole octets of a segment, torn or merely allocated; counts it. @return
+ * HT_OK or -errno. */
+int segment_cut(struct spool *s, const struct segment *seg, uint64_t whole);
 
 /* Remove all segments of a stream. Threads: its writer. */
 void stream_drop(struct spool *s, struct stream *st);

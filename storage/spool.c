@@ -148,24 +148,33 @@ void spool_shrink(struct spool *s, struct stream *st, uint64_t bytes)
 	atomic_fetch_sub(&s->counters.bytes, bytes);
 }
 
-void segment_cut(struct spool *s, const struct segment *seg, uint64_t whole)
+int segment_cut(struct spool *s, const struct segment *seg, uint64_t whole)
 {
+	int err;
+
 	atomic_fetch_add(&s->counters.torn_bytes, seg->bytes - whole);
-	if (!s->options.read_only && ftruncate(seg->fd, (off_t)whole) < 0)
-		log_warning("spool: %s: a torn tail cannot be cut: %s", s->options.dir,
-			    ht_strerror(-errno));
+	if (s->options.read_only || ftruncate(seg->fd, (off_t)whole) == 0)
+		return HT_OK;
+	err = -errno;
+	log_warning("spool: %s: a torn tail cannot be cut: %s", s->options.dir, ht_strerror(err));
+	return err;
 }
 
-/* It is out of its stream's list. */
-static void segment_remove(struct spool *s, const struct stream *st, const struct segment *seg)
+/* @return HT_OK if its name is gone. */
+static int segment_unlink(struct spool *s, const struct stream *st, const struct segment *seg)
 {
+	static struct log_limit limit;
 	char name[SEGMENT_NAME_BYTES];
+	int err;
 
 	segment_name(name, st->id, seg->first_seq);
-	if (s->dir_fd >= 0 && !s->options.read_only && unlinkat(s->dir_fd, name, 0) < 0)
-		log_warning("spool: %s/%s: cannot be removed: %s", s->options.dir, name,
-			    ht_strerror(-errno));
-	close(seg->fd);
+	if (s->dir_fd < 0 || s->options.read_only || unlinkat(s->dir_fd, name, 0) == 0 ||
+	    errno == ENOENT)
+		return HT_OK;
+	err = -errno;
+	log_limited(&limit, LOG_LEVEL_WARNING, "spool: %s/%s: cannot be removed: %s",
+		    s->options.dir, name, ht_strerror(err));
+	return err;
 }
 
 void stream_drop(struct spool *s, struct stream *st)
@@ -174,8 +183,9 @@ void stream_drop(struct spool *s, struct stream *st)
 	while (st->segment_count) {
 		const struct segment *seg = &st->segments[--st->segment_count];
 
-		spool_shrink(s, st, seg->bytes);
-		segment_remove(s, st, seg);
+		spool_shrink(s, st, seg->bytes + seg->kept_bytes);
+		(void)segment_unlink(s, st, seg); /* the next start does */
+		close(seg->fd);
 	}
 	pthread_mutex_unlock(&st->lock);
 }
@@ -248,6 +258,9 @@ static int spool_recover_file(struct spool *s, const char *name)
 		close(fd);
 		return -ENOMEM;
 	}
+	if (s->options.sync && fdatasync(fd) < 0) /* that process may have ended before it did */
+		log_warning("spool: %s/%s: cannot be synced: %s", s->options.dir, name,
+			    ht_strerror(-errno));
 	stream_believe(s, st, (uint64_t)stat.st_size);
 	return HT_OK;
 }
@@ -264,6 +277,8 @@ static int spool_recover(struct spool *s)
 		free(names[i]);
 	}
 	free(names);
+	if (err == HT_OK && s->options.sync && fsync(s->dir_fd) < 0)
+		log_warning("spool: %s: cannot be synced: %s", s->options.dir, ht_strerror(-errno));
 	return err;
 }
 
@@ -295,6 +310,18 @@ static int spool_open_dir_read_only(struct spool *s)
 	return s->lock_fd >= 0 && flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0 ? -errno : HT_OK;
 }
 
+/* A directory that was made is lost with the power as long as the one above is not synced. */
+static void spool_sync_above(struct spool *s)
+{
+	int fd = openat(s->dir_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0 || fsync(fd) < 0)
+		log_warning("spool: %s: the directory above it cannot be synced: %s",
+			    s->options.dir, ht_strerror(-errno));
+	if (fd >= 0)
+		close(fd);
+}
+
 static int spool_open_dir(struct spool *s)
 {
 	const char *dir = s->options.dir;
@@ -312,6 +339,8 @@ static int spool_open_dir(struct spool *s)
 	s->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (s->dir_fd < 0)
 		goto fail;
+	if (s->options.sync)
+		spool_sync_above(s);
 	s->lock_fd = openat(s->dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0640);
 	if (s->lock_fd < 0)
 		goto fail;
@@ -514,6 +543,7 @@ static int append_to(struct spool *s, struct stream *st, struct block *b)
 	pthread_mutex_lock(&st->lock);
 	seg->bytes += h->bytes;
 	seg->last_seq = h->seq;
+	seg->done_us = 0; /* its end was committed, and is not any more */
 	st->last_seq = h->seq;
 	st->rows += h->rows;
 	st->bytes += h->bytes;
@@ -548,26 +578,41 @@ void spool_give_up(struct spool *s, uint64_t rows)
 
 /* ---- expiry ---- */
 
-/* The oldest segment goes if it is long committed; the one that is being appended to never does. */
-static bool stream_expire_one(struct spool *s, struct stream *st)
+/* Is the oldest segment long committed? The one that is being appended to never is. */
+static bool stream_has_expired(struct stream *st, struct segment *seg)
 {
-	struct segment seg;
 	bool is_due;
 
 	pthread_mutex_lock(&st->lock);
 	is_due = st->segment_count > (st->is_live ? 1U : 0U) && st->segments[0].done_us &&
 		 st->segments[0].last_seq <= st->committed &&
 		 st->alive_us >= st->segments[0].done_us + SPOOL_KEEP_S * 1000000ULL;
-	if (is_due) {
-		seg = st->segments[0];
-		st->segment_count--;
-		memmove(st->segments, st->segments + 1, st->segment_count * sizeof(*st->segments));
-		spool_shrink(s, st, seg.bytes);
-	}
-	pthread_mutex_unlock(&st->lock);
 	if (is_due)
-		segment_remove(s, st, &seg);
+		*seg = st->segments[0];
+	pthread_mutex_unlock(&st->lock);
 	return is_due;
+}
+
+/*
+ * A segment that cannot be removed stays one. Once an old stream has none the ledger forgets it,
+ * and if one came back after a power failure its rows would be stored again: so the last one's
+ * removal is synced first.
+ */
+static bool stream_expire_one(struct spool *s, struct stream *st)
+{
+	struct segment seg;
+
+	if (!stream_has_expired(st, &seg) || segment_unlink(s, st, &seg) < 0)
+		return false;
+	if (st->segment_count == 1 && s->dir_fd >= 0 && fsync(s->dir_fd) < 0)
+		return false;
+	pthread_mutex_lock(&st->lock);
+	st->segment_count--;
+	memmove(st->segments, st->segments + 1, st->segment_count * sizeof(*st->segments));
+	spool_shrink(s, st, seg.bytes + seg.kept_bytes);
+	pthread_mutex_unlock(&st->lock);
+	close(seg.fd);
+	return true;
 }
 
 /* ---- room ahead ---- */
@@ -608,23 +653,34 @@ static void spool_reserve(struct spool *s)
 
 /* ---- now and then ---- */
 
+static int stream_sync(struct stream *st)
+{
+	for (size_t i = 0; i < st->segment_count; i++) {
+		struct segment *seg = &st->segments[i];
+
+		if (seg->synced_bytes == seg->bytes)
+			continue;
+		if (fdatasync(seg->fd) < 0)
+			return -errno;
+		seg->synced_bytes = seg->bytes;
+	}
+	return HT_OK;
+}
+
+/* What fails stays due. */
 static void spool_sync(struct spool *s)
 {
 	static struct log_limit limit;
+	int err = HT_OK;
 
-	for (unsigned w = 0; w < s->options.writers; w++) {
-		struct stream *st = s->streams[w];
-
-		for (size_t i = st->segment_count > 2 ? st->segment_count - 2 : 0;
-		     i < st->segment_count; i++)
-			if (fdatasync(st->segments[i].fd) < 0)
-				log_limited(&limit, LOG_LEVEL_ERROR, "spool: %s: fdatasync: %s",
-					    s->options.dir, ht_strerror(-errno));
-	}
-	if (s->dir_fd >= 0 && fsync(s->dir_fd) < 0) /* the names of new segments */
-		log_limited(&limit, LOG_LEVEL_ERROR, "spool: %s: fsync: %s", s->options.dir,
-			    ht_strerror(-errno));
-	s->sync_due = false;
+	for (unsigned w = 0; w < s->options.writers && err == HT_OK; w++)
+		err = stream_sync(s->streams[w]);
+	if (err == HT_OK && s->dir_fd >= 0 && fsync(s->dir_fd) < 0) /* names of new segments */
+		err = -errno;
+	if (err < 0)
+		log_limited(&limit, LOG_LEVEL_ERROR, "spool: %s: cannot be synced: %s",
+			    s->options.dir, ht_strerror(err));
+	s->sync_due = err < 0;
 }
 
 void spool_tend(struct spool *s, uint64_t now_us)

@@ -43,7 +43,9 @@ struct spool_options {
 struct segment {
 	uint64_t first_seq, last_seq; /* last_seq < first_seq: empty */
 	uint64_t bytes;		      /* of whole blocks; until it was looked at, of the file */
+	uint64_t kept_bytes;	      /* behind them: no block, but on the disk */
 	uint64_t done_us;	      /* monotonic time its last block was committed; 0: not yet */
+	uint64_t synced_bytes;	      /* ht-spool's */
 	int fd;
 };
 
@@ -138,8 +140,14 @@ void spool_give_up(struct spool *s, uint64_t rows);
  */
 HT_MUST_CHECK int stream_recover(struct spool *s, struct stream *st);
 
-/** Put a position, all zero at first, on the block behind @p seq. Threads: the stream's writer. */
-void stream_seek(struct stream *st, struct stream_pos *pos, uint64_t seq);
+/**
+ * Put a position, all zero at first, on the block behind @p seq. Its rows are those in the blocks
+ * up to and including @p seq, from the stream's beginning; for a seq that is no longer in the
+ * spool, as many as lie before its first block.
+ * @return HT_OK, or -errno from reading; then the position is as it was. Threads: the stream's
+ * writer.
+ */
+HT_MUST_CHECK int stream_seek(struct stream *st, struct stream_pos *pos, uint64_t seq);
 
 /**
  * Read whole, checked blocks from a position on.
@@ -162,13 +170,6 @@ struct block_head;
 
 /** Move a position behind a block that was read at it. */
 void stream_advance(struct stream_pos *pos, const struct block_head *h);
-
-/**
- * How many rows lie in the blocks up to and including @p seq, counted from the stream's beginning.
- * For a seq that is no longer in the spool: as many as lie before its first block. Threads: the
- * stream's writer.
- */
-uint64_t stream_rows_until(struct stream *st, uint64_t seq);
 
 /** The oldest block that is still in the spool; 0 if there is none. Threads: any. */
 uint64_t stream_oldest(struct stream *st);

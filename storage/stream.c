@@ -67,12 +67,14 @@ int segment_resync(int fd, uint64_t stream, uint64_t *offset, uint64_t end, void
 		if (err < 0)
 			return err;
 		for (size_t i = 0; i < want / 8; i++) {
-			if (window[i] != magic ||
-			    segment_block_at(fd, at + 8 * i, end, true, buf, head) != HT_OK ||
-			    head->stream != stream)
+			if (window[i] != magic)
+				continue;
+			err = segment_block_at(fd, at + 8 * i, end, true, buf, head);
+			if (err == HT_EBADBLOCK || err == HT_ETORN ||
+			    (err == HT_OK && head->stream != stream))
 				continue;
 			*offset = at + 8 * i;
-			return HT_OK;
+			return err;
 		}
 		at += want & ~7UL;
 	}
@@ -135,13 +137,15 @@ static int whole_block_find(const struct stream *st, const struct segment *seg, 
 	return HT_EBADBLOCK;
 }
 
-/* The quick way if it leads to @p seq itself, else the sure one. */
+/* The quick way if it leads to @p seq itself and that is whole, else the sure one. */
 static int block_find(const struct stream *st, const struct segment *seg, uint64_t seq,
 		      uint64_t *offset, void *buf, struct block_head *h)
 {
 	int err = offset_find(seg, seq, offset, h);
 
 	if (err == HT_OK && h->seq == seq)
+		err = segment_block_at(seg->fd, *offset, seg->bytes, true, buf, h);
+	if (err == HT_OK && h->seq == seq && h->stream == st->id)
 		return HT_OK;
 	if (err < 0 && err != HT_EBADBLOCK && err != HT_ETORN)
 		return err;
@@ -149,37 +153,45 @@ static int block_find(const struct stream *st, const struct segment *seg, uint64
 	return whole_block_find(st, seg, seq, offset, buf, h);
 }
 
-uint64_t stream_rows_until(struct stream *st, uint64_t seq)
+/* How many rows lie in the blocks up to and including @p seq. */
+static int rows_until(struct stream *st, uint64_t seq, uint64_t *rows)
 {
+	void *buf = aligned_alloc(8, BLOCK_MAX_BYTES);
+	uint64_t offset, from = seq;
 	struct segment seg;
 	struct block_head h;
-	uint64_t offset, rows;
-	void *buf;
 	int err = HT_EBADBLOCK;
 
-	if (seq == 0)
-		return 0;
-	if (segment_find(st, seq, &seg)) {
-		buf = aligned_alloc(8, BLOCK_MAX_BYTES);
-		err = buf ? block_find(st, &seg, seq, &offset, buf, &h)
-			  : offset_find(&seg, seq, &offset, &h);
-		free(buf);
+	*rows = 0;
+	if (!buf)
+		return -ENOMEM;
+	while (seq && err == HT_EBADBLOCK && segment_find(st, from, &seg)) {
+		err = block_find(st, &seg, from, &offset, buf, &h);
+		from = seg.last_seq + 1; /* where it has nothing whole, the next one has */
 	}
+	free(buf);
+	if (seq == 0)
+		return HT_OK;
 	if (err == HT_OK)
-		return h.seq == seq ? h.rows_before + h.rows : h.rows_before;
+		*rows = h.seq == seq ? h.rows_before + h.rows : h.rows_before;
+	if (err != HT_EBADBLOCK)
+		return err;
 	pthread_mutex_lock(&st->lock);
-	rows = st->rows;
+	*rows = st->rows;
 	pthread_mutex_unlock(&st->lock);
-	return rows;
+	return HT_OK;
 }
 
-void stream_seek(struct stream *st, struct stream_pos *pos, uint64_t seq)
+int stream_seek(struct stream *st, struct stream_pos *pos, uint64_t seq)
 {
 	uint64_t told = seq < st->committed ? 0 : pos->told; /* what went back is told again */
+	uint64_t rows;
+	int err = rows_until(st, seq, &rows);
 
-	*pos = (struct stream_pos){ .seq = seq + 1,
-				    .rows = stream_rows_until(st, seq),
-				    .told = told };
+	if (err < 0)
+		return err;
+	*pos = (struct stream_pos){ .seq = seq + 1, .rows = rows, .told = told };
+	return HT_OK;
 }
 
 void stream_advance(struct stream_pos *pos, const struct block_head *h)

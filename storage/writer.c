@@ -199,10 +199,14 @@ static void doubt_settle(struct writer *w, const struct source *src, uint64_t se
  * through. Behind us: the database forgot some that it had confirmed; they are stored again. An old
  * stream at first sight: the rest of it is recovered.
  */
-static void ledger_follow(struct writer *w, struct source *src, uint64_t seq)
+static int ledger_follow(struct writer *w, struct source *src, uint64_t seq)
 {
-	uint64_t rows = stream_rows_until(src->stream, seq);
+	uint64_t rows;
+	int err = stream_seek(src->stream, &src->pos, seq);
 
+	if (err < 0)
+		return err;
+	rows = src->pos.rows;
 	if (!src->is_known && !src->stream->is_live) {
 		counter_add(&w->counters.recovered,
 			    src->stream->rows > rows ? src->stream->rows - rows : 0);
@@ -223,8 +227,8 @@ static void ledger_follow(struct writer *w, struct source *src, uint64_t seq)
 			  seq, src->stream->id, stream_oldest(src->stream));
 	src->is_known = true;
 	src->in_doubt = false;
-	stream_seek(src->stream, &src->pos, seq);
 	source_move(src, seq, rows);
+	return HT_OK;
 }
 
 static int source_claim(struct writer *w, struct source *src)
@@ -240,7 +244,7 @@ static int source_claim(struct writer *w, struct source *src)
 			   src->stream->is_live && src->is_known, &seq);
 
 	if (err == HT_OK)
-		ledger_follow(w, src, seq);
+		err = ledger_follow(w, src, seq);
 	if (err == HT_EOWNER) {
 		src->is_stopped = true;
 		log_error("database: stream %016" PRIx64

@@ -278,7 +278,8 @@ static struct seen read_behind(struct spool *s, struct stream *st, uint64_t seq,
 	struct stream_pos pos = { 0 };
 	size_t len, used;
 
-	stream_seek(st, &pos, seq);
+	if (stream_seek(st, &pos, seq) < 0)
+		abort();
 	do {
 		if (stream_read(s, st, &pos, buf, sizeof(buf), max_rows, &len, &v.lost) < 0)
 			abort();
@@ -307,7 +308,6 @@ static void check_stream(struct spool *s, struct stream *st, struct input *in, u
 	assert(again.rows == v.rows && again.last_seq == v.last_seq);
 	again = read_behind(s, st, seq, 2, is_honest);
 	assert(!is_honest || again.rows <= v.rows);
-	stream_rows_until(st, seq);
 }
 
 static void open_and_check(struct input *in, uint64_t rows, bool is_honest)

@@ -215,12 +215,25 @@ static void read_on(struct spool *s, struct stream *st, struct stream_pos *pos, 
 	free(buf);
 }
 
+static void seek(struct stream *st, struct stream_pos *pos, uint64_t seq)
+{
+	ck_assert_int_eq(stream_seek(st, pos, seq), HT_OK);
+}
+
+static uint64_t rows_until(struct stream *st, uint64_t seq)
+{
+	struct stream_pos pos = { 0 };
+
+	seek(st, &pos, seq);
+	return pos.rows;
+}
+
 static struct seen *read_all(struct spool *s, struct stream *st, uint64_t behind_seq)
 {
 	struct seen *v = calloc(1, sizeof(*v));
 	struct stream_pos pos = { 0 };
 
-	stream_seek(st, &pos, behind_seq);
+	seek(st, &pos, behind_seq);
 	read_on(s, st, &pos, 1000, v);
 	return v;
 }
@@ -324,7 +337,7 @@ START_TEST(seek_goes_behind_a_block)
 		struct stream_pos pos = { 0 };
 
 		rows += seq;
-		stream_seek(live(s), &pos, seq);
+		seek(live(s), &pos, seq);
 		ck_assert_uint_eq(pos.seq, seq + 1);
 		ck_assert_uint_eq(pos.rows, rows);
 		ck_assert_uint_eq(v->blocks, 6 - seq);
@@ -441,10 +454,10 @@ START_TEST(rows_are_counted_up_to_a_block)
 	ck_assert_uint_gt(live(s)->segment_count, 1);
 	for (uint64_t seq = 0; seq <= 12; seq++) {
 		rows += seq;
-		ck_assert_uint_eq(stream_rows_until(live(s), seq), rows);
+		ck_assert_uint_eq(rows_until(live(s), seq), rows);
 	}
-	ck_assert_uint_eq(stream_rows_until(live(s), 13), rows);
-	ck_assert_uint_eq(stream_rows_until(live(s), UINT64_MAX), rows);
+	ck_assert_uint_eq(rows_until(live(s), 13), rows);
+	ck_assert_uint_eq(rows_until(live(s), UINT64_MAX), rows);
 	spool_close(s);
 }
 END_TEST
@@ -804,7 +817,7 @@ static void expect_third_lost(struct spool *s, struct stream *st)
 	free(v);
 	for (uint64_t seq = 0, rows = 0; seq <= 5; rows += ++seq)
 		if (seq != 3)
-			ck_assert_uint_eq(stream_rows_until(st, seq), rows);
+			ck_assert_uint_eq(rows_until(st, seq), rows);
 	for (uint64_t behind = 1; behind <= 5; behind++) {
 		v = read_all(s, st, behind);
 		ck_assert_uint_eq(v->blocks, behind < 3 ? 4 - behind : 5 - behind);
@@ -946,7 +959,7 @@ START_TEST(missing_segment_costs_only_its_rows)
 	s = open_spool(1, 2 * SMALL_MAX);
 	ck_assert_uint_eq(old(s)->committed, blocks); /* until the ledger is asked */
 	expect_read(s, old(s), 16 - blocks, 10 * (16 - blocks), 10 * blocks);
-	ck_assert_uint_eq(stream_rows_until(old(s), 1), 10 * blocks);
+	ck_assert_uint_eq(rows_until(old(s), 1), 10 * blocks);
 	spool_close(s);
 }
 END_TEST
@@ -1031,12 +1044,12 @@ START_TEST(loss_is_told_once)
 	flip(path, block_offset(path, 3) + 200);
 	read_on(s, live(s), &pos, 1000, &v[0]);
 	ck_assert_uint_eq(v[0].lost, 3);
-	stream_seek(live(s), &pos, 1);
+	seek(live(s), &pos, 1);
 	read_on(s, live(s), &pos, 1000, &v[1]);
 	ck_assert_uint_eq(v[1].rows, 11);
 	ck_assert_uint_eq(v[1].lost, 0);
 	stream_committed(live(s), 5);
-	stream_seek(live(s), &pos, 1); /* the ledger itself went back: those rows are counted as
+	seek(live(s), &pos, 1); /* the ledger itself went back: those rows are counted as
 					  gone back, and lost again */
 	read_on(s, live(s), &pos, 1000, &v[2]);
 	ck_assert_uint_eq(v[2].lost, 3);
@@ -1118,7 +1131,7 @@ START_TEST(segment_goes_once_the_database_lived_on_long_enough)
 	spool_tend(s, 0);
 	ck_assert_uint_eq(st->segment_count, 1); /* the one that is appended to stays */
 	append_large(s);
-	ck_assert_uint_eq(stream_rows_until(st, 1), 10 * (st->segments[0].first_seq - 1));
+	ck_assert_uint_eq(rows_until(st, 1), 10 * (st->segments[0].first_seq - 1));
 	spool_close(s);
 }
 END_TEST
