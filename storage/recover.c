@@ -124,6 +124,8 @@ int stream_recover(struct spool *s, struct stream *st)
 		return -ENOMEM;
 	err = last_block_find(s, st, buf);
 	free(buf);
+	if (err == HT_OK)
+		stream_sync_old(s, st);
 	pthread_mutex_lock(&st->lock);
 	st->is_recovered = err == HT_OK;
 	pthread_mutex_unlock(&st->lock);

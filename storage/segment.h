@@ -31,6 +31,10 @@ void spool_shrink(struct spool *s, struct stream *st, uint64_t bytes);
  * HT_OK or -errno. */
 int segment_cut(struct spool *s, const struct segment *seg, uint64_t whole);
 
+/* With durability disk: the process that left it may have ended before it synced. Threads: the
+ * stream's writer, so that however much there is nobody else waits. */
+void stream_sync_old(struct spool *s, struct stream *st);
+
 /* Remove all segments of a stream. Threads: its writer. */
 void stream_drop(struct spool *s, struct stream *st);
 

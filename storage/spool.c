@@ -258,9 +258,6 @@ static int spool_recover_file(struct spool *s, const char *name)
 		close(fd);
 		return -ENOMEM;
 	}
-	if (s->options.sync && fdatasync(fd) < 0) /* that process may have ended before it did */
-		log_warning("spool: %s/%s: cannot be synced: %s", s->options.dir, name,
-			    ht_strerror(-errno));
 	stream_believe(s, st, (uint64_t)stat.st_size);
 	return HT_OK;
 }
@@ -277,8 +274,6 @@ static int spool_recover(struct spool *s)
 		free(names[i]);
 	}
 	free(names);
-	if (err == HT_OK && s->options.sync && fsync(s->dir_fd) < 0)
-		log_warning("spool: %s: cannot be synced: %s", s->options.dir, ht_strerror(-errno));
 	return err;
 }
 
@@ -652,6 +647,21 @@ static void spool_reserve(struct spool *s)
 }
 
 /* ---- now and then ---- */
+
+void stream_sync_old(struct spool *s, struct stream *st)
+{
+	int err = HT_OK;
+
+	if (!s->options.sync)
+		return;
+	for (size_t i = 0; i < st->segment_count && err == HT_OK; i++)
+		err = fdatasync(st->segments[i].fd) < 0 ? -errno : HT_OK;
+	if (err == HT_OK && fsync(s->dir_fd) < 0)
+		err = -errno;
+	if (err < 0)
+		log_warning("spool: %s: what an earlier start left cannot be synced: %s",
+			    s->options.dir, ht_strerror(err));
+}
 
 static int stream_sync(struct stream *st)
 {

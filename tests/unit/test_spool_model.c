@@ -369,14 +369,17 @@ static void check_streams_found(struct model *m)
 
 /* What is there now stays there, whatever happens to the power: all of it, or that of live streams.
  */
-static void mark_synced(struct model *m, bool only_live)
+static void mark_synced(struct ref_stream *r)
 {
-	for (size_t k = 0; k < m->stream_count; k++) {
-		struct ref_stream *r = m->streams[k];
+	for (size_t i = 0; i < r->count; i++)
+		r->blocks[i].is_synced |= r->blocks[i].is_there;
+}
 
-		for (size_t i = 0; r->st && (r->st->is_live || !only_live) && i < r->count; i++)
-			r->blocks[i].is_synced |= r->blocks[i].is_there;
-	}
+static void mark_live_synced(struct model *m)
+{
+	for (size_t k = 0; k < m->stream_count; k++)
+		if (m->streams[k]->st && m->streams[k]->st->is_live)
+			mark_synced(m->streams[k]);
 }
 
 /* @return false if it does not start because a call fails, or ends. */
@@ -406,8 +409,6 @@ static bool process_begin(struct model *m)
 	for (size_t i = 0; i < spool_stream_count(m->s); i++)
 		stream_attach(m, spool_stream(m->s, i));
 	m->keeps_names = disk_failures() == failures;
-	if (m->options.sync && m->keeps_names)
-		mark_synced(m, false);
 	check_streams_found(m);
 	m->most_bytes = counter_get(&spool_counters(m->s)->bytes);
 	if (m->is_clean && m->most_bytes > m->options.max_bytes)
@@ -622,6 +623,7 @@ static void ledger_follow(struct model *m, struct ref_stream *r)
 static bool stream_claim(struct model *m, struct ref_stream *r)
 {
 	uint64_t failures = disk_failures();
+	bool is_first = !r->st->is_recovered;
 	int err = stream_recover(m->s, r->st);
 
 	if (disk_is_ended())
@@ -631,6 +633,8 @@ static bool stream_claim(struct model *m, struct ref_stream *r)
 			wrong(m, "does not recover: %s", ht_strerror(err));
 		return false;
 	}
+	if (m->options.sync && is_first && disk_failures() == failures)
+		mark_synced(r);
 	if (r->st->last_seq == 0 && !r->st->is_live) {
 		trace("stream %016" PRIx64 " has nothing", r->id);
 		r->is_stopped = true;
@@ -849,7 +853,7 @@ static void op_tend(struct model *m, uint64_t us)
 	if (is_due)
 		m->synced_us = m->now_us;
 	if (is_due && disk_failed_syncs() == failed)
-		mark_synced(m, true);
+		mark_live_synced(m);
 	look(m, CAUSE_SPOOL);
 }
 
@@ -1395,6 +1399,7 @@ START_TEST(what_was_not_synced_is_synced_by_the_next_start)
 	append_some(m, 3);
 	process_end(m, false);
 	process_begin(m);
+	drain(m);
 	process_end(m, true);
 	finish(m);
 }
