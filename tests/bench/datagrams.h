@@ -8,12 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define DATAGRAMS_MOST 4096
-
 struct datagrams {
-	size_t count;
-	uint8_t *at[DATAGRAMS_MOST];
-	uint32_t len[DATAGRAMS_MOST];
+	size_t count, room;
+	uint8_t **at;
+	uint32_t *len;
 };
 
 static inline int datagrams_read(const char *file, struct datagrams *d)
@@ -21,10 +19,17 @@ static inline int datagrams_read(const char *file, struct datagrams *d)
 	FILE *f = fopen(file, "rb");
 	uint32_t len;
 
-	d->count = 0;
+	*d = (struct datagrams){ 0 };
 	if (!f)
 		return -1;
-	while (d->count < DATAGRAMS_MOST && fread(&len, sizeof(len), 1, f) == 1) {
+	while (fread(&len, sizeof(len), 1, f) == 1) {
+		if (d->count == d->room) {
+			d->room = d->room ? 2 * d->room : 4096;
+			d->at = realloc(d->at, d->room * sizeof(*d->at));
+			d->len = realloc(d->len, d->room * sizeof(*d->len));
+			if (!d->at || !d->len)
+				abort();
+		}
 		d->at[d->count] = malloc(len ? len : 1);
 		if (!d->at[d->count] || fread(d->at[d->count], 1, len, f) != len)
 			break;
