@@ -552,8 +552,8 @@ int spool_append(struct spool *s, struct block *b, unsigned *writer)
 	int err = append_to(s, st, b);
 
 	if (err < 0 && spool_is_ok(s))
-		log_error("spool: %s: cannot take more: %s; receiving goes on, messages are shed "
-			  "when memory is full",
+		log_error("spool: %s: cannot take more: %s; receiving goes on, messages are shed: "
+			  "all but calls at once, calls when memory is full",
 			  s->options.dir,
 			  err == HT_EFULL ? s->options.in_memory ? "`memory` is reached"
 								 : "storage.spool.max is reached"

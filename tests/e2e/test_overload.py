@@ -1,7 +1,8 @@
 """More than fits: lower classes go first and calls last, by whole Call-IDs, and when there is room again nothing is shed any more."""
+import subprocess
 import time
 
-from lib import check, check_equal, chunk, hep3, only_waits, sip, wait_until
+from lib import Skip, check, check_equal, chunk, hep3, only_waits, sip, wait_until
 
 MIB = 1 << 20
 METHODS = {2: ["OPTIONS"] * 4, 3: ["REGISTER"] * 4, 4: ["SUBSCRIBE", "NOTIFY", "NOTIFY", "MESSAGE"], 5: ["INVITE", "ACK", "INFO", "BYE"]}
@@ -178,3 +179,47 @@ def test_tcp_agents_are_slowed_for_a_moment_under_pressure(world):
     h.wait_at_rest(flood.sent + 1002).check_exact()
     check_equal(db.number("SELECT COUNT(*) FROM sip_capture WHERE callid='call'"), 2, "messages of the call")
     check_equal(h.stop(), 0, "exit code")
+
+
+def tmpfs(command):
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise Skip(f"{' '.join(command[:3])}: {done.stderr.strip()}")
+
+
+@only_waits
+def test_full_disk_sheds_all_but_calls_until_there_is_space(world):
+    """A spool directory without space, long before the spool's own limit: calls have what memory is left; with space everything goes on."""
+    folder = world.folder / "disk"
+    folder.mkdir()
+    db = world.database()
+    tmpfs(["mount", "-t", "tmpfs", "-o", "size=40m", "none", str(folder)])
+    try:
+        h = world.heptap(start=False, top="hep_threads: 1", spool=folder / "spool")
+        db.stop()
+        h.start()
+        flood = Flood(h)
+        turn = 0
+        while (m := flood.fill(4 * MIB, turn)).sum("heptap_spool_ok") == 1:
+            turn += 1
+            check(turn < 30, "40 MiB are full at last")
+        check_equal((m.sum("heptap_shed_total"), level(m)), (0, 64), "shed so far, pressure")
+        flood.send(probe(1))
+        m = h.metrics()
+        shed = [m.sum("heptap_shed_total", reason="spool", **{"class": str(k)}) for k in range(1, 6)]
+        check_equal(shed, [64, 64, 64, 64, 0], "shed of each class")
+        check(m.sum("heptap_spool_ok") == 0 and "No space left on device" in h.log_text(), "the disk is full")
+        tmpfs(["mount", "-o", "remount,size=400m", str(folder)])
+        wait_until(lambda: (x := h.metrics()).sum("heptap_spool_ok") == 1 and x.sum("heptap_in_memory") == 0, 30, "the spool takes blocks again")
+        wait_until(lambda: level(h.metrics()) == 0, 60, "the level falls")
+        flood.send(probe(2))
+        db.start()
+        m = h.wait_at_rest(flood.sent)
+        m.check_exact()
+        check_equal(m.sum("heptap_shed_total"), 256, "shed in all")
+        check_turns(dialogs_stored(db), {1: 64, 2: 0})
+        check_equal(h.stop(), 0, "exit code")
+    finally:
+        for h in world.servers:
+            h.end()
+        subprocess.run(["umount", str(folder)], check=True)
