@@ -8,7 +8,7 @@
 #   make asan tsan    unit tests and fuzz corpora under AddressSanitizer with UBSan, under ThreadSanitizer
 #   make fuzz         let the fuzzers look for something new, FUZZ_S seconds each (60)
 #   make bench        ratios against references of the same minute
-#   make bench-long   against Kamailio's sipcapture: highest rate without loss, CPU per row; QUICK=1 in three minutes
+#   make bench-long   cost of a row at 20 million against 1 million; against Kamailio's sipcapture: highest rate without loss, CPU per row
 #   make soak         long rounds: random faults, five million messages, a hundred thousand connections
 #   make lint format  headers compile alone, folders include downwards only; clang-format
 #   make install      DESTDIR and PREFIX are honoured
@@ -118,10 +118,12 @@ fuzz:
 	  build/fuzz/found/$$f tests/fuzz/corpus/$$f || exit 1; done
 bench: all $(BENCHES)
 	@python3 tests/bench/bench.py --build $(B)
+	@python3 tests/bench/storage.py --build $(B)
 	@python3 tests/bench/peer.py --build $(B) --brief
 bench-long:
 	@tests/deps.sh $(DEPS_BUILD) $(DEPS_RUN) $(DEPS_BENCH)
-	@$(MAKE) --no-print-directory all $(B)/tests/bench/bench_send
+	@$(MAKE) --no-print-directory all $(BENCHES)
+	@python3 tests/bench/storage.py --build $(B) --long
 	@python3 tests/bench/peer.py --build $(B) $(if $(QUICK),--quick) $(if $(V),--verbose)
 soak: all $(B)/tests/bench/bench_backlog
 	@$(MAKE) --no-print-directory unit T=spool_model SOAK=1

@@ -122,18 +122,23 @@ class Bench:
         self.db.install()
         self.db.start()
 
+    def spooled(self, name, file, count, writers=1):
+        """A server that is not running, and the spool of so many messages that it left while there was no database."""
+        h = lib.Heptap(self.build / "heptap", self.folder / name, "/nonexistent", storage=f"writers: {writers}", top="hep_threads: 1")
+        h.start()
+        self.tool("bench_send", file, h.port, count, 20_000)
+        lib.wait_until(lambda: h.metrics().sum("heptap_received_total") >= count, 30, "all received")
+        h.stop()
+        h.write(db_socket=self.db.socket)
+        h.install()
+        kept = self.folder / f"kept-{name}"
+        shutil.move(h.settings["spool"], kept)
+        return h, kept
+
     def drain(self, count=150_000):
         self.database()
         db = self.db
-        h = lib.Heptap(self.build / "heptap", self.folder / "c", "/nonexistent", storage="writers: 1", top="hep_threads: 1")
-        h.start()
-        self.tool("bench_send", self.file, h.port, count, 20_000)
-        lib.wait_until(lambda: h.metrics().sum("heptap_received_total") >= count, 30, "all received")
-        h.stop()
-        h.write(db_socket=db.socket)
-        h.install()
-        kept = self.folder / "kept"
-        shutil.move(h.settings["spool"], kept)
+        h, kept = self.spooled("c", self.file, count)
         pairs, cpus = [], []
         for _ in range(self.pairs):
             ours, bare = self.drain_ours(db, h, kept, count), self.drain_bare(db, kept)
@@ -144,11 +149,11 @@ class Bench:
         show("(c) rows per second, drain / bare insert", pairs, "at least", 0.95)
         show("(c) mariadbd CPU, drain / bare insert", [(c[1], c[3]) for c in cpus], "at most", 1.05)
 
-    def empty(self, db):
-        db.query("TRUNCATE sip_capture; TRUNCATE heptap_ledger")
+    def empty(self, db, database="homer_db"):
+        db.query("TRUNCATE sip_capture; TRUNCATE heptap_ledger", database)
 
     def drain_ours(self, db, h, kept, count):
-        self.empty(db)
+        self.empty(db, h.settings["database"])
         shutil.copytree(kept, h.settings["spool"])
         server = process_cpu(db.process.pid)
         h.start()
@@ -165,16 +170,25 @@ class Bench:
     def drain_rate(h):
         """From the log: "... rows to be stored" to "stream ... is stored: N rows in T s"."""
         import re
-        found = re.findall(r"is stored: (\d+) rows in ([0-9.]+) s", h.log_text())
-        rows, seconds = found[-1]
-        return int(rows) / float(seconds)
+        found = re.findall(r"is stored: (\d+) rows in ([0-9.]+) s", h.log_text().rsplit(" ready in ", 1)[1])
+        return sum(int(rows) for rows, _ in found) / max(float(seconds) for _, seconds in found)
 
-    def drain_bare(self, db, kept):
+    def drain_bare(self, db, kept, processes=1):
         self.empty(db)
+        tool = [str(self.build / "tests/bench/bench_insert"), str(kept), str(db.socket), "homer_db", "sip_capture", "1000"]
+        parts = [subprocess.Popen(tool + ([str(i), str(processes)] if processes > 1 else []), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+                 for i in range(processes)]
+        if processes > 1:
+            for p in parts:
+                p.stdout.readline()
         server = process_cpu(db.process.pid)
-        rows, wall, cpu = map(float, self.tool("bench_insert", kept, db.socket, "homer_db", "sip_capture", 1000).split())
+        for p in parts:
+            p.stdin.write("\n")
+            p.stdin.close()
+        done = [tuple(map(float, p.stdout.read().split())) for p in parts]
         server = process_cpu(db.process.pid) - server
-        return rows / wall, cpu / rows * 1e6, server / rows * 1e6
+        rows = sum(d[0] for d in done)
+        return rows / max(d[1] for d in done), sum(d[2] for d in done) / rows * 1e6, server / rows * 1e6
 
     def steady(self, letter="d", file=None, rate=20_000, seconds=6):
         figures = []

@@ -1,7 +1,8 @@
 /*
  * The bare bulk insert: the rows of a spool folder, all values ready in memory, batch after batch
- * into the table. bench_insert SPOOL SOCKET DATABASE TABLE BATCH: prints rows, seconds and own CPU
- * seconds of the inserting alone.
+ * into the table. bench_insert SPOOL SOCKET DATABASE TABLE BATCH [PART PARTS]: prints rows, seconds
+ * and own CPU seconds of the inserting alone. With parts, of as many processes this one has every
+ * so-manyth batch, waits for a line on its input when it is ready, and prints one then.
  */
 #include <dirent.h>
 #include <stdio.h>
@@ -108,10 +109,14 @@ int main(int argc, char **argv)
 	struct db_insert *insert;
 	struct db *db;
 	double wall, cpu;
-	size_t batch;
+	size_t batch, part = 0, parts = 1, inserted = 0;
 
-	if (argc != 6)
+	if (argc != 6 && argc != 8)
 		return 2;
+	if (argc == 8) {
+		part = strtoul(argv[6], NULL, 10);
+		parts = strtoul(argv[7], NULL, 10);
+	}
 	o.socket = argv[2];
 	o.database = argv[3];
 	batch = strtoul(argv[5], NULL, 10);
@@ -132,17 +137,23 @@ int main(int argc, char **argv)
 	}
 	if (db_insert_prepare(&insert, db, argv[4], columns, table.count) < 0)
 		return 3;
+	if (parts > 1) {
+		puts("ready");
+		fflush(stdout);
+		getchar();
+	}
 	wall = seconds(CLOCK_MONOTONIC);
 	cpu = seconds(CLOCK_PROCESS_CPUTIME_ID);
-	for (size_t at = 0; at < row_count; at += batch) {
+	for (size_t at = part * batch; at < row_count; at += parts * batch) {
 		size_t n = row_count - at < batch ? row_count - at : batch;
 
 		if (db_insert_run(insert, at, n, next_row, NULL) < 0 || db_commit(db) < 0) {
 			fprintf(stderr, "%s\n", db_last_error(db));
 			return 3;
 		}
+		inserted += n;
 	}
-	printf("%zu %.4f %.4f\n", row_count, seconds(CLOCK_MONOTONIC) - wall,
+	printf("%zu %.4f %.4f\n", inserted, seconds(CLOCK_MONOTONIC) - wall,
 	       seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu);
 	return 0;
 }
