@@ -150,14 +150,19 @@ static uint64_t chars_of(const char *type)
 	return strncmp(type, "text", 4) == 0 ? 16000 : 0;
 }
 
-/* What follows the type. A column that may be NULL stays so: it may hold some. */
+/* A text of ours that is compared octet by octet. */
+#define BINARY " COLLATE utf8mb4_bin"
+
+/* What follows the type, but for the collation. A column that may be NULL stays so: it may hold
+ * some. */
 static const char *tail_of(const struct live_column *live, const char *type)
 {
 	if (live->is_nullable)
 		return " NULL";
 	if (strstr(type, "GENERATED"))
 		return " NOT NULL DEFAULT ''";
-	return type + strcspn(type, " ");
+	type += strcspn(type, " ");
+	return strncmp(type, BINARY, strlen(BINARY)) == 0 ? type + strlen(BINARY) : type;
 }
 
 /* A text that is there: as wide as the wider of both. */
@@ -175,10 +180,10 @@ static void text_compare(struct comparison *c, const struct live_column *live, c
 		fprintf(c->why, "-- %s: %s is narrower than ours\n", c->table, live->name);
 	else
 		fprintf(c->why, "-- %s: %s cannot hold every character\n", c->table, live->name);
-	fprintf(c->changes,
-		"MODIFY COLUMN `%s` %.*s CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci%s",
+	fprintf(c->changes, "MODIFY COLUMN `%s` %.*s CHARACTER SET utf8mb4 COLLATE utf8mb4_%s%s",
 		live->name, is_narrow ? (int)strcspn(type, " ") : (int)strlen(live->type),
-		is_narrow ? type : live->type, tail_of(live, type));
+		is_narrow ? type : live->type, strstr(type, BINARY) ? "bin" : "general_ci",
+		tail_of(live, type));
 }
 
 /* A line of ours: "`name` type ...". */

@@ -4,7 +4,7 @@ CREATE TABLE IF NOT EXISTS `@TABLE@` (
   `id` bigint unsigned NOT NULL,
   `date` timestamp NOT NULL DEFAULT '1971-01-01 00:00:01',
   `micro_ts` bigint NOT NULL DEFAULT 0,
-  `correlation_id` varchar(256) NOT NULL DEFAULT '',
+  `correlation_id` varchar(256) COLLATE utf8mb4_bin NOT NULL DEFAULT '',
   `source_ip` varchar(60) NOT NULL DEFAULT '',
   `source_port` int NOT NULL DEFAULT 0,
   `destination_ip` varchar(60) NOT NULL DEFAULT '',

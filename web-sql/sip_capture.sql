@@ -5,7 +5,7 @@
 -- custom_field1..3 come from Homer 5, `authorization` is another name of `auth` for old habits. Differences, for the sake of what a row costs
 -- the server: InnoDB DYNAMIC instead of COMPRESSED (half); every column has a default, so that heptap can leave out those that no row of a
 -- transaction has a value for (a tenth); Homer 3, which always asks for a time, gets its rows in the order of time, which saves the
--- key `date`. Further: utf8mb4, a message of any length, its exact octets in msg_raw where they are not valid text, ids drawn by heptap
+-- key `date`; Call-IDs are compared octet by octet, as RFC 3261 says (a twentieth). Further: utf8mb4, a message of any length, its exact octets in msg_raw where they are not valid text, ids drawn by heptap
 -- instead of AUTO_INCREMENT, partitions in UTC.
 CREATE TABLE IF NOT EXISTS `@TABLE@` (
   `id` bigint unsigned NOT NULL,
@@ -25,8 +25,8 @@ CREATE TABLE IF NOT EXISTS `@TABLE@` (
   `pid_user` varchar(100) NOT NULL DEFAULT '',
   `contact_user` varchar(120) NOT NULL DEFAULT '',
   `auth_user` varchar(120) NOT NULL DEFAULT '',
-  `callid` varchar(120) NOT NULL DEFAULT '',
-  `callid_aleg` varchar(120) NOT NULL DEFAULT '',
+  `callid` varchar(120) COLLATE utf8mb4_bin NOT NULL DEFAULT '',
+  `callid_aleg` varchar(120) COLLATE utf8mb4_bin NOT NULL DEFAULT '',
   `via_1` varchar(256) NOT NULL DEFAULT '',
   `via_1_branch` varchar(80) NOT NULL DEFAULT '',
   `cseq` varchar(25) NOT NULL DEFAULT '',
