@@ -75,7 +75,7 @@ $(B)/tests/unit/%: $(B)/tests/unit/%.o $(OBJ)
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(FLAGS) $(CFLAGS) $(LDFLAGS) $(LINK_TEST) -o $@ $^ -lcheck -lsubunit -lm -lrt $(LIBS)
 # Its system calls go to a disk in memory.
-DISK_WRAP := open openat close pwrite pread __pread_chk ftruncate fallocate fstat fdatasync fsync unlinkat linkat renameat mkdir \
+DISK_WRAP := open openat __openat_2 close pwrite pread __pread_chk ftruncate fallocate fstat fdatasync fsync unlinkat linkat renameat mkdir \
              chown fchown flock memfd_create scandirat fdopendir readdir closedir faccessat getrandom clock_gettime syslog \
              __syslog_chk
 $(B)/tests/unit/test_spool_model: $(B)/tests/unit/disk.o

@@ -206,6 +206,8 @@ static int ledger_follow(struct writer *w, struct source *src, uint64_t seq)
 
 	if (err < 0)
 		return err;
+	if (src->is_known && seq == src->ledger_seq) /* though its block may be damaged by now */
+		src->pos.rows = src->ledger_rows;
 	rows = src->pos.rows;
 	if (!src->is_known && !src->stream->is_live) {
 		counter_add(&w->counters.recovered,

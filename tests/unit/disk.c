@@ -336,6 +336,7 @@ typedef int order_of(const struct dirent **, const struct dirent **);
 
 WRAPPED(int, open, const char *path, int flags, ...);
 WRAPPED(int, openat, int dir, const char *name, int flags, ...);
+WRAPPED(int, __openat_2, int dir, const char *name, int flags); /* _FORTIFY_SOURCE calls it so */
 WRAPPED(int, close, int fd);
 WRAPPED(ssize_t, pwrite, int fd, const void *buf, size_t len, off_t at);
 WRAPPED(ssize_t, pread, int fd, void *buf, size_t len, off_t at);
@@ -421,6 +422,11 @@ int __wrap_openat(int dir, const char *name, int flags, ...)
 	file = file_make();
 	name_change(name, file, false);
 	return fd_make(FD_FILE, file);
+}
+
+int __wrap___openat_2(int dir, const char *name, int flags)
+{
+	return __wrap_openat(dir, name, flags);
 }
 
 int __wrap_close(int fd)
