@@ -13,14 +13,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include "capture/client.h"
+#include "capture/first.h"
 #include "capture/snapshot.h"
 #include "capture/spooler.h"
 #include "capture/store.h"
+#include "capture/tally.h"
 #include "capture/worker.h"
 #include "conf/clock.h"
 #include "conf/log.h"
@@ -39,6 +42,7 @@
 #include "web-sql/stats.h"
 
 #define MAX_HEP_THREADS 64
+#define FIRST_PART	64 /* of `memory` that first copies are recognised with */
 #define DRAIN_S		10 /* for what is on its way, while the database takes it */
 #define DRAIN_DOWN_S	2  /* while it does not: the spool keeps it */
 
@@ -65,6 +69,7 @@ struct server {
 	struct spool *spool;
 	struct spooler spooler;
 	struct store store;
+	struct tally_options tally; /* its `first` is NULL: no statistics */
 	struct agents *agents;
 
 	struct thread hep_thread[MAX_HEP_THREADS], spool_thread;
@@ -229,6 +234,7 @@ static int spool_start(struct server *s, int uid, int gid)
 				   .max_bytes = spool_max(c),
 				   .node_id = c->node_id,
 				   .writers = s->plan.writers,
+				   .statistics = c->storage.statistics == CONF_TRUE,
 				   .in_memory = in_memory,
 				   .sync = c->storage.spool.durability == CONF_DURABILITY_DISK,
 				   .owner_uid = uid,
@@ -268,7 +274,8 @@ static int receiver_make(struct server *s, unsigned i)
 				    .sources = (unsigned)s->conf->hep_count,
 				    .agents = s->agents,
 				    .is_off = s->is_off,
-				    .compat = s->conf->storage.compat };
+				    .compat = s->conf->storage.compat,
+				    .tally = s->tally.first ? &s->tally : NULL };
 	int err = worker_new(&s->workers[i], &o);
 
 	if (err < 0)
@@ -289,11 +296,23 @@ static int storage_make(struct server *s)
 			  s->conf->storage.writers == 0);
 }
 
+static int tally_prepare(struct server *s)
+{
+	if (s->conf->storage.statistics != CONF_TRUE)
+		return HT_OK;
+	s->tally.is_homer5 = s->conf->storage.layout == CONF_LAYOUT_HOMER5;
+	if (getrandom(&s->tally.seed, sizeof(s->tally.seed), 0) != (ssize_t)sizeof(s->tally.seed))
+		return -errno;
+	return first_new(&s->tally.first, s->conf->memory / FIRST_PART);
+}
+
 static int receivers_make(struct server *s)
 {
 	int err;
 
 	err = agents_new(&s->agents);
+	if (err == HT_OK)
+		err = tally_prepare(s);
 	s->spooler.spool = s->spool;
 	s->spooler.workers = s->workers;
 	s->spooler.worker_count = s->plan.hep_threads;
@@ -333,6 +352,13 @@ static unsigned stats_pressure(void *ctx, enum shed_reason reason)
 	return spooler_pressure(&s->spooler, reason);
 }
 
+static const struct tally_counters *stats_tally(void *ctx, unsigned worker)
+{
+	struct server *s = ctx;
+
+	return worker_tally(s->workers[worker]);
+}
+
 static void stats_add_thread(struct stats_sources *st, const char *name, pthread_t id)
 {
 	if (st->thread_count < STATS_MAX_THREADS &&
@@ -350,6 +376,9 @@ static void stats_setup(struct server *s)
 	for (unsigned i = 0; i < st->source_count; i++)
 		st->source_name[i] = s->conf->hep[i].name;
 	st->source = stats_source;
+	st->tally = stats_tally;
+	st->first_bytes = s->tally.first ? first_bytes(s->tally.first) : 0;
+	st->statistics_writer = s->store.statistics;
 	st->ctx = s;
 	st->spool = s->spool;
 	st->writers = s->store.writers;
@@ -368,7 +397,7 @@ static void stats_setup(struct server *s)
 	for (unsigned i = 0; i < s->plan.hep_threads; i++)
 		stats_add_thread(st, s->hep_thread[i].name, s->hep_thread[i].id);
 	stats_add_thread(st, s->spool_thread.name, s->spool_thread.id);
-	for (unsigned i = 0; i < s->plan.writers; i++)
+	for (unsigned i = 0; i < s->store.writer_count; i++)
 		stats_add_thread(st, s->store.db_thread[i].name, s->store.db_thread[i].id);
 	stats_add_thread(st, s->store.admin_thread.name, s->store.admin_thread.id);
 }
@@ -450,6 +479,7 @@ static void server_fini(struct server *s)
 	if (s->spooler.wake_fd > 0)
 		close(s->spooler.wake_fd);
 	agents_free(s->agents);
+	first_free(s->tally.first);
 	urcu_memb_barrier();
 	snapshot_free(s->snapshot);
 	free(s);

@@ -120,7 +120,7 @@ static bool take_all(struct spooler *s)
 		while ((b = worker_take_sealed(s->workers[i]))) {
 			any = true;
 			if (!append(s, b))
-				spool_give_up(s->spool, b->rows);
+				spool_give_up(s->spool, b);
 			worker_give_back(s->workers[i], b);
 		}
 	}

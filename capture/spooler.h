@@ -19,7 +19,7 @@ struct spooler {
 	struct spool *spool;
 	struct worker **workers;
 	unsigned worker_count;
-	struct writer **writers;     /* as many as the spool has live streams */
+	struct writer **writers;     /* by their index, which streams name */
 	int wake_fd;		     /* eventfd; workers write to it */
 	uint64_t spool_max;	     /* octets that the spool takes at most */
 	struct pressure pressure;    /* the spool's */

@@ -11,10 +11,11 @@
 #include "storage/admin.h"
 #include "storage/reject.h"
 #include "storage/rotate.h"
+#include "storage/spool.h"
 #include "storage/writer.h"
 
 static int writer_make(struct store *s, const struct conf *conf, struct spool *spool, unsigned i,
-		       uint64_t owner)
+		       bool is_statistics, uint64_t owner)
 {
 	struct writer_options o = { .index = i,
 				    .spool = spool,
@@ -24,6 +25,7 @@ static int writer_make(struct store *s, const struct conf *conf, struct spool *s
 				    .db = &s->db,
 				    .owner = owner,
 				    .node_id = conf->node_id,
+				    .is_statistics = is_statistics,
 				    .batch_rows = conf->storage.batch_rows };
 
 	return writer_new(&s->writers[i], &o);
@@ -60,12 +62,15 @@ int store_init(struct store *s, const struct conf *conf, struct spool *spool, un
 	err = admin_new(&s->admin, &s->db, &rotate);
 	if (err == HT_OK && tune_writers && writers > 1)
 		admin_tune_writers(s->admin, spool, writers);
+	if (err == HT_OK && conf->storage.statistics == CONF_TRUE)
+		admin_tend_statistics(s->admin);
 	if (err == HT_OK)
 		err = reject_open(&s->rejects, reject_dir,
 				  reject_max ? strtoull(reject_max, NULL, 10) : 0);
-	s->writer_count = writers;
-	for (unsigned i = 0; i < writers && err == HT_OK; i++)
-		err = writer_make(s, conf, spool, i, owner >> 1);
+	s->writer_count = writers + (spool_has_statistics(spool) ? 1 : 0);
+	for (unsigned i = 0; i < s->writer_count && err == HT_OK; i++)
+		err = writer_make(s, conf, spool, i, i == writers, owner >> 1);
+	s->statistics = s->writers[writers];
 	return err;
 }
 
@@ -93,7 +98,8 @@ int store_start(struct store *s)
 	int err = thread_start(&s->admin_thread, run_admin, s->admin, "ht-admin");
 
 	for (unsigned i = 0; i < s->writer_count && err == HT_OK; i++)
-		err = thread_start(&s->db_thread[i], run_writer, s->writers[i], "ht-db-%u", i);
+		err = thread_start(&s->db_thread[i], run_writer, s->writers[i],
+				   s->writers[i] == s->statistics ? "ht-stat" : "ht-db-%u", i);
 	return err;
 }
 

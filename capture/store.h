@@ -17,7 +17,7 @@ struct reject_file;
 struct spool;
 struct writer;
 
-#define STORE_MAX_WRITERS 8
+#define STORE_MAX_WRITERS (8 + 1) /* one of statistics */
 
 struct store {
 	struct db_options db;
@@ -27,12 +27,14 @@ struct store {
 	struct admin *admin;
 	struct writer *writers[STORE_MAX_WRITERS];
 	unsigned writer_count;
+	struct writer *statistics; /* one of them; NULL: there is nothing for it */
 	struct thread admin_thread, db_thread[STORE_MAX_WRITERS];
 };
 
 /**
  * Make all of it; nothing runs yet.
- * @param writers     As many as the spool's streams name.
+ * @param writers     As many as the spool's streams of messages name; one more is made for those of
+ * statistics, if there are any.
  * @param reject_dir  Where rejected.jsonl goes.
  * @param tune_writers  Rows go to fewer of them where the tables ask for that.
  * @return HT_OK or an error, told in the log. store_fini() is right after either. @p conf and @p

@@ -9,6 +9,7 @@
 
 #include "capture/pressure.h"
 #include "capture/snapshot.h"
+#include "capture/tally.h"
 #include "conf/log.h"
 #include "conf/ring.h"
 #include "hep/codec.h"
@@ -23,7 +24,8 @@
 #include "storage/spool.h"
 
 #define KNOWN_IPS_BITS 8
-#define ROOM_BLOCKS    2 /* free ones that TCP leaves to UDP */
+#define ROOM_BLOCKS    2       /* free ones that TCP leaves to UDP */
+#define SUMS_US	       1000000 /* sums are written so often */
 #define HEP_TYPES      256
 
 /* An address and its text. */
@@ -47,6 +49,8 @@ struct worker {
 	unsigned spool_level;		 /* of pressure, during a batch */
 	uint64_t mono_us;		 /* of the batch */
 	uint64_t sealed_us;		 /* monotonic time of the last seal */
+	struct tally *statistics;	 /* NULL: nothing is counted for them */
+	uint64_t sums_us;		 /* monotonic time its sums were last written */
 	uint64_t wall_us;		 /* of the batch */
 	const struct snapshot *snapshot; /* during a batch */
 	counter types[HEP_TYPES];
@@ -70,6 +74,11 @@ struct source_counters *worker_source(struct worker *w, unsigned source)
 	return &w->sources[source];
 }
 
+const struct tally_counters *worker_tally(const struct worker *w)
+{
+	return w->statistics ? tally_counters(w->statistics) : NULL;
+}
+
 const struct pressure *worker_pressure(const struct worker *w)
 {
 	return &w->memory;
@@ -77,19 +86,24 @@ const struct pressure *worker_pressure(const struct worker *w)
 
 /* ---- blocks ---- */
 
-static void seal(struct worker *w, uint64_t mono_us)
+static void hand_over(struct worker *w, struct block *b)
 {
 	uint64_t one = 1;
 
-	if (!w->open || w->open->rows == 0)
-		return;
-	block_seal(w->open);
-	if (!ring_put(&w->sealed, w->open))
+	block_seal(b);
+	if (!ring_put(&w->sealed, b))
 		abort(); /* the ring holds as many as there are blocks */
-	w->open = NULL;
-	w->sealed_us = mono_us;
 	if (write(w->options.spool_fd, &one, sizeof(one)) < 0)
 		log_debug("worker: %s", ht_strerror(-errno));
+}
+
+static void seal(struct worker *w, uint64_t mono_us)
+{
+	if (!w->open || w->open->rows == 0)
+		return;
+	hand_over(w, w->open);
+	w->open = NULL;
+	w->sealed_us = mono_us;
 }
 
 static void spare_gather(struct worker *w)
@@ -108,6 +122,23 @@ static struct block *open_block(struct worker *w)
 	if (w->spare_count)
 		w->open = w->spare[--w->spare_count];
 	return w->open;
+}
+
+/* Sums take no block that a message may need: without one they stay where they are, and grow. */
+static struct block *sums_block(struct worker *w)
+{
+	spare_gather(w);
+	return w->spare_count > (w->open ? 0U : 1U) ? w->spare[--w->spare_count] : NULL;
+}
+
+static void sums_write(struct worker *w)
+{
+	struct block *b;
+
+	while (w->statistics && tally_has_sums(w->statistics) && (b = sums_block(w))) {
+		tally_write(w->statistics, b, w->wall_us);
+		hand_over(w, b);
+	}
 }
 
 /* ---- decisions ---- */
@@ -337,6 +368,11 @@ static void sip_row(struct worker *w, struct source_counters *c, const struct ms
 	for (uint8_t i = 0; i < snap->custom_fields; i++)
 		x.custom_field[i] = s->extra[snap->legs + i];
 	row_add(w, c, m, s, &x);
+	if (!w->statistics)
+		return;
+	if (tally_is_full(w->statistics, m->ts_us))
+		sums_write(w);
+	tally_count(w->statistics, m, s, x.source_ip);
 }
 
 /* ---- what is not SIP ---- */
@@ -578,6 +614,10 @@ static bool on_tend(void *ctx, uint64_t mono_us)
 
 	if (w->open && w->open->rows && mono_us - w->sealed_us >= w->options.batch_us)
 		seal(w, mono_us);
+	if (mono_us - w->sums_us >= SUMS_US) { /* the listener comes by each second at least */
+		sums_write(w);
+		w->sums_us = mono_us;
+	}
 	memory_look(w, mono_us);
 	return w->open && w->open->rows;
 }
@@ -618,6 +658,7 @@ const struct listener_ops worker_listener_ops = { .begin = on_begin,
 void worker_flush(struct worker *w)
 {
 	seal(w, w->mono_us);
+	sums_write(w);
 }
 
 struct block *worker_take_sealed(struct worker *w)
@@ -669,6 +710,8 @@ int worker_new(struct worker **out, const struct worker_options *options)
 		memset(w->sources, 0, options->sources * sizeof(*w->sources));
 	if (err == HT_OK)
 		err = blocks_make(w);
+	if (err == HT_OK && options->tally)
+		err = tally_new(&w->statistics, options->tally);
 	if (err < 0) {
 		worker_free(w);
 		return err;
@@ -698,6 +741,7 @@ void worker_free(struct worker *w)
 	free(w->spare);
 	free(w->unwrapped);
 	inflater_free(w->inflater);
+	tally_free(w->statistics);
 	free(w->sources);
 	free(w);
 }

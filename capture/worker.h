@@ -23,6 +23,7 @@ struct block;
 struct pressure;
 struct snapshot;
 struct spool;
+struct tally_options;
 struct worker;
 
 struct worker_options {
@@ -38,6 +39,7 @@ struct worker_options {
 	struct agents *agents;
 	const _Atomic bool *is_off; /* per source: switched off by a person */
 	enum conf_compat compat;
+	const struct tally_options *tally; /* NULL: nothing is counted for statistics */
 };
 
 /** @return HT_OK or -ENOMEM. worker_free() it. */
@@ -49,6 +51,9 @@ const counter *worker_types(const struct worker *w);
 
 /** Counters of one source. */
 struct source_counters *worker_source(struct worker *w, unsigned source);
+
+/** What was counted for statistics; NULL if nothing is. */
+const struct tally_counters *worker_tally(const struct worker *w);
 
 /** Its own: how few blocks are free. */
 const struct pressure *worker_pressure(const struct worker *w);

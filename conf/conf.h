@@ -16,6 +16,7 @@
 
 enum conf_layout { CONF_LAYOUT_HOMER3, CONF_LAYOUT_HOMER5 };
 enum conf_compat { CONF_COMPAT_HOMER, CONF_COMPAT_KAMAILIO, CONF_COMPAT_OPENSIPS };
+enum conf_switch { CONF_TRUE, CONF_FALSE };
 enum conf_partition { CONF_PARTITION_DAY, CONF_PARTITION_HOUR };
 enum conf_durability { CONF_DURABILITY_SPOOL, CONF_DURABILITY_DISK, CONF_DURABILITY_MEMORY };
 
@@ -90,6 +91,7 @@ struct conf {
 		unsigned batch_rows;
 		unsigned batch_ms;
 		unsigned writers; /* 0: decided by tune/ */
+		enum conf_switch statistics;
 		enum conf_partition partition;
 		unsigned retention_days;  /* 0: for ever */
 		uint64_t retention_bytes; /* 0: any number */

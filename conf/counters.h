@@ -76,6 +76,15 @@ static inline uint64_t counter_get(const counter *c)
 	X(refused_limit, "heptap_connections_refused_total", "reason=\"limit\"", "")               \
 	X(connections, "heptap_connections_total", "", "TCP connections taken")
 
+/* What one receive thread counts of its statistics: rows of sums on their way to the database. */
+struct tally_counters {
+	counter lost;	 /* rows that found no block */
+	counter made;	 /* all of them; read after what became of them */
+	counter repeats; /* messages that were not the first of their kind */
+	counter evicted; /* first copies forgotten before their time */
+	counter others;	 /* counted under `other` for want of a place */
+} __attribute__((aligned(128)));
+
 #define SHED_CLASSES  5	 /* 1 logs and reports ... 5 INVITE dialogs */
 #define SHED_STEPS    16 /* of each class */
 #define PRESSURE_MOST (SHED_CLASSES * SHED_STEPS)

@@ -603,6 +603,49 @@ int sip_parse(struct view text, const struct sip_names *names, struct sip *out)
 	return HT_OK;
 }
 
+/* `SIP / 2.0 / UDP host:port;params` */
+static struct view via_host(struct view value)
+{
+	struct view rest = value, host = { 0 };
+	const uint8_t *slash;
+	uint32_t port;
+
+	for (int i = 0; i < 2; i++) {
+		slash = rest.len ? memchr(rest.at, '/', rest.len) : NULL;
+		if (!slash)
+			return host;
+		rest.len -= (uint32_t)(slash + 1 - rest.at);
+		rest.at = slash + 1;
+	}
+	rest = trim_front(rest, LWS);
+	rest = trim_front(behind(rest, front_until(rest, LWS)), LWS);
+	if (rest.len)
+		hostport_split(rest, &host, &port);
+	return host;
+}
+
+struct view sip_via_host(struct view text, unsigned n)
+{
+	struct cursor c = cursor_over_view(text);
+	struct view name, body;
+
+	cursor_until(&c, '\n');
+	while (header_next(&c, &name, &body)) {
+		if (header_find(name, c.end) != HEADER_VIA)
+			continue;
+		while (body.len) {
+			struct view value = front_until(body, COMMA);
+
+			if (n-- == 0)
+				return via_host(value);
+			body = behind(body, value);
+			if (body.len)
+				body = (struct view){ body.at + 1, body.len - 1 };
+		}
+	}
+	return (struct view){ 0 };
+}
+
 struct view sip_trim_nul(struct view text, const struct sip *s)
 {
 	uint64_t least = s->header_bytes;

@@ -78,6 +78,13 @@ int sip_names_add(struct sip_names *names, const char *name);
 HT_MUST_CHECK int sip_parse(struct view text, const struct sip_names *names, struct sip *out);
 
 /**
+ * The host of a Via value, as written: that of the topmost for 0, then further down, whether they
+ * stand in headers of their own or behind commas. A walk over the headers; empty if there are not
+ * so many. Threads: pure; any thread.
+ */
+struct view sip_via_host(struct view text, unsigned n);
+
+/**
  * The message without the NUL octets behind it, which senders of HEP versions 1 and 2 may leave
  * there; what its Content-Length says is its body stays. Threads: pure; any thread.
  */

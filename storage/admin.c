@@ -23,6 +23,7 @@ struct request {
 	struct place place;
 	uint32_t until;	   /* last day that needs a partition; 0: not asked for */
 	struct table *out; /* NULL: not asked for */
+	struct statistics_tables *statistics;
 	int result;
 	bool is_done;
 	struct request *next;
@@ -36,7 +37,9 @@ struct admin {
 	bool is_installed;	    /* ledger and ids were seen on this connection */
 	unsigned told[PLACE_COUNT]; /* columns of the table, as the log has them */
 	bool is_refused;	    /* said once in the log */
-	struct spool *spool;	    /* NULL: it uses all its writers */
+	struct statistics *statistics;
+	bool tends_statistics;
+	struct spool *spool; /* NULL: it uses all its writers */
 	unsigned writers, used_writers;
 	bool is_compressed[PLACE_COUNT]; /* that table, of today where there is one a day */
 
@@ -68,14 +71,24 @@ int admin_new(struct admin **out, const struct db_options *options,
 	pthread_cond_init(&a->asked, &attr);
 	pthread_cond_init(&a->answered, &attr);
 	pthread_condattr_destroy(&attr);
+	if (statistics_new(&a->statistics, a->layout) < 0) {
+		admin_free(a);
+		return -ENOMEM;
+	}
 	*out = a;
 	return HT_OK;
+}
+
+void admin_tend_statistics(struct admin *a)
+{
+	a->tends_statistics = true;
 }
 
 void admin_free(struct admin *a)
 {
 	if (!a)
 		return;
+	statistics_free(a->statistics);
 	pthread_cond_destroy(&a->asked);
 	pthread_cond_destroy(&a->answered);
 	pthread_mutex_destroy(&a->lock);
@@ -230,6 +243,8 @@ static int serve(struct admin *a, struct request *r)
 		err = heptap_ensure(a);
 	if (err == HT_OK && r->out)
 		err = table_look(a, r->place, r->out);
+	if (err == HT_OK && r->statistics)
+		err = statistics_look(a->statistics, a->db, r->statistics);
 	writers_settle(a);
 	if (err == HT_OK && r->until)
 		err = rotate_ensure(a->rotate, a->db, r->place, &r->until);
@@ -266,6 +281,8 @@ static void look_ahead(struct admin *a)
 	if (err == HT_OK)
 		err = rotate_look(a->rotate, a->db);
 	tell(a, err);
+	if (a->db && err != HT_ECONN && a->tends_statistics)
+		err = statistics_tend(a->statistics, a->db);
 	if (err == HT_ECONN)
 		disconnect(a);
 }
@@ -355,6 +372,13 @@ static int ask(struct admin *a, struct request *r)
 int admin_ask_table(struct admin *a, struct place place, struct table *out)
 {
 	struct request r = { .place = place, .out = out };
+
+	return ask(a, &r);
+}
+
+int admin_ask_statistics(struct admin *a, struct statistics_tables *out)
+{
+	struct request r = { .statistics = out };
 
 	return ask(a, &r);
 }

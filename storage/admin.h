@@ -14,6 +14,7 @@
 #include "conf/err.h"
 #include "storage/db.h"
 #include "storage/rotate.h"
+#include "storage/statistics.h"
 #include "storage/table.h"
 
 struct admin;
@@ -33,6 +34,9 @@ void admin_tune_writers(struct admin *a, struct spool *spool, unsigned writers);
 
 const struct rotate_counters *admin_counters(const struct admin *a);
 
+/** Also see to what follows from statistics, each minute. Before admin_run(). */
+void admin_tend_statistics(struct admin *a);
+
 /** The thread: until admin_stop(). */
 void admin_run(struct admin *a);
 
@@ -45,6 +49,13 @@ void admin_stop(struct admin *a);
  * met. Threads: writers; waits for ht-admin.
  */
 HT_MUST_CHECK int admin_ask_table(struct admin *a, struct place place, struct table *out);
+
+/**
+ * Have the tables of statistics read afresh (and made, if they are missing).
+ * @return HT_OK; HT_EMISSING; HT_ESTOP; or the error that ht-admin met. Threads: writers; waits for
+ * ht-admin.
+ */
+HT_MUST_CHECK int admin_ask_statistics(struct admin *a, struct statistics_tables *out);
 
 /**
  * Have partitions made in a table that hold rows until this day (since 1970, UTC).

@@ -25,6 +25,7 @@ struct batch_result {
 	uint64_t stored[PLACE_COUNT];
 	uint64_t rejected[REJECT_REASON_COUNT];
 	uint64_t clipped[ROW_TEXT_COUNT], repaired[ROW_TEXT_COUNT];
+	uint64_t deltas; /* rows of sums, where it is of those */
 };
 
 struct batch_options {

@@ -50,6 +50,7 @@ void block_reset(struct block *b)
 {
 	b->used = sizeof(struct block_head);
 	b->rows = 0;
+	b->is_statistics = false;
 }
 
 bool block_is_full(const struct block *b)
@@ -118,6 +119,36 @@ int block_add(struct block *b, const struct msg *m, const struct sip *s, const s
 	return HT_OK;
 }
 
+void block_add_delta(struct block *b, const struct delta *d, uint64_t arrival_us)
+{
+	const struct view texts[DELTA_TEXT_COUNT] = {
+		[DELTA_name] = d->name, [DELTA_cseq] = d->cseq, [DELTA_text] = d->text
+	};
+	struct row_head *head = (struct row_head *)(void *)(b->bytes + b->used);
+	int64_t *numbers = (int64_t *)(void *)(head + 1);
+	struct row_fill f = { .row = b->bytes + b->used,
+			      .refs = (struct row_ref *)(void *)(numbers + DELTA_NUMBER_COUNT) };
+
+	f.used = sizeof(*head) + DELTA_NUMBER_COUNT * sizeof(*numbers) +
+		 DELTA_TEXT_COUNT * sizeof(*f.refs);
+	numbers[DELTA_kind] = d->kind;
+	numbers[DELTA_at] = d->at;
+	numbers[DELTA_auth] = d->auth;
+	numbers[DELTA_totag] = d->totag;
+	numbers[DELTA_total] = (int64_t)d->total;
+	for (unsigned t = 0; t < DELTA_TEXT_COUNT; t++)
+		row_fill_text(&f, t, texts[t]);
+	while (f.used % 8)
+		f.row[f.used++] = 0;
+	*head = (struct row_head){ .bytes = f.used,
+				   .table = ROW_TABLE_STATISTICS,
+				   .day = d->at / 86400,
+				   .arrival_us = arrival_us };
+	b->is_statistics = true;
+	b->directory[b->rows++] = b->used;
+	b->used += f.used;
+}
+
 uint32_t block_seal(struct block *b)
 {
 	struct block_head *h = (struct block_head *)(void *)b->bytes;
@@ -130,8 +161,9 @@ uint32_t block_seal(struct block *b)
 				  .bytes = b->used + directory_bytes,
 				  .rows = b->rows,
 				  .directory = b->used,
-				  .numbers = ROW_NUMBER_COUNT,
-				  .texts = ROW_TEXT_COUNT };
+				  .numbers =
+					  b->is_statistics ? DELTA_NUMBER_COUNT : ROW_NUMBER_COUNT,
+				  .texts = b->is_statistics ? DELTA_TEXT_COUNT : ROW_TEXT_COUNT };
 	if (h->bytes % 8) /* one more directory entry's room, zero, so that blocks are 8-aligned in
 			     a segment */
 		memset(b->bytes + h->bytes, 0, 4);
@@ -194,7 +226,8 @@ static bool row_is_inside(const struct block_head *h, const uint8_t *bytes, uint
 		return false;
 	memcpy(&r, bytes + offset, sizeof(r));
 	if (r.bytes % 8 || r.bytes < fixed || r.bytes > h->directory - offset || r.table == 0 ||
-	    r.table >= ROW_TABLE_END || r.kind >= ROW_KIND_END)
+	    r.table >= ROW_TABLE_END || r.kind >= ROW_KIND_END ||
+	    (r.table == ROW_TABLE_STATISTICS) != stream_id_is_statistics(h->stream))
 		return false;
 	for (unsigned t = 0; t < h->texts; t++) {
 		memcpy(&ref, bytes + offset + fixed - (h->texts - t) * sizeof(ref), sizeof(ref));

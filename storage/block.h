@@ -69,6 +69,7 @@ struct block {
 	uint32_t rows;
 	uint32_t max_rows;  /* at most BLOCK_MAX_ROWS */
 	uint64_t opened_us; /* when its first row came, monotonic */
+	bool is_statistics; /* its rows are sums */
 	uint32_t *directory;
 };
 
@@ -104,12 +105,32 @@ bool block_is_full(const struct block *b);
 HT_MUST_CHECK int block_add(struct block *b, const struct msg *m, const struct sip *s,
 			    const struct row_extras *w);
 
+/* A row of sums. */
+struct delta {
+	enum delta_kind kind;
+	uint32_t at; /* s since 1970 */
+	bool auth, totag;
+	uint64_t total;
+	struct view name, cseq, text;
+};
+
+/** Add a row of sums to a block that holds nothing else. Its texts are at most 1 KiB. */
+void block_add_delta(struct block *b, const struct delta *d, uint64_t arrival_us);
+
 /** Close a block: its directory and head, without stream, seq and hash. @return its bytes. */
 uint32_t block_seal(struct block *b);
 
 /** Give a sealed block its place in a stream, and its hash. */
 void block_stamp(struct block *b, uint32_t node_id, uint64_t stream, uint64_t seq,
 		 uint64_t rows_before);
+
+/* Blocks of sums have streams of their own, which the highest bit of their number tells. */
+#define STREAM_STATISTICS (1ULL << 63)
+
+static inline bool stream_id_is_statistics(uint64_t stream)
+{
+	return stream & STREAM_STATISTICS;
+}
 
 /**
  * Is the head of a block believable?
@@ -162,4 +183,16 @@ static inline struct view row_text(const struct block_head *h, const struct row_
 	if ((unsigned)t >= h->texts || refs[t].len == 0)
 		return (struct view){ NULL, 0 };
 	return (struct view){ (const uint8_t *)r + refs[t].offset, refs[t].len };
+}
+
+static inline uint64_t delta_number(const struct block_head *h, const struct row_head *r,
+				    enum delta_number n)
+{
+	return (uint64_t)row_number(h, r, (enum row_number)n, 0);
+}
+
+static inline struct view delta_text(const struct block_head *h, const struct row_head *r,
+				     enum delta_text t)
+{
+	return row_text(h, r, (enum row_text)t);
 }

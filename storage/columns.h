@@ -86,8 +86,53 @@ enum row_table {
 	ROW_TABLE_RTCP_CAPTURE,
 	ROW_TABLE_REPORT_CAPTURE,
 	ROW_TABLE_LOGS_CAPTURE,
+	ROW_TABLE_STATISTICS, /* a row of sums, in blocks of their own */
 	ROW_TABLE_END
 };
+
+/*
+ * What a row of sums holds: how many more there were of something. Its blocks have these values
+ * instead of the ones above.
+ */
+#define DELTA_NUMBERS(X)                                       \
+	X(kind) /* enum delta_kind */                          \
+	X(at)	/* where its interval begins, s since 1970 */  \
+	X(auth) /* 0 or 1, as is the next one: stats_method */ \
+	X(totag)                                               \
+	X(total)
+
+#define DELTA_TEXTS(X)                                           \
+	X(name) /* method, status code or type */                \
+	X(cseq) /* stats_method: the method that was answered */ \
+	X(text) /* address or user agent */
+
+enum delta_number {
+#define X(name) DELTA_##name,
+	DELTA_NUMBERS(X)
+#undef X
+		DELTA_NUMBER_COUNT
+};
+
+enum delta_text {
+#define X(name) DELTA_##name,
+	DELTA_TEXTS(X)
+#undef X
+		DELTA_TEXT_COUNT
+};
+
+/* Where a sum goes; the number is in the blocks. Intervals are DELTA_BUCKET_S, but for alarms. */
+enum delta_kind {
+	DELTA_KIND_METHOD = 1,
+	DELTA_KIND_DATA,
+	DELTA_KIND_IP,
+	DELTA_KIND_USERAGENT,
+	DELTA_KIND_ALARM,   /* replies of a minute, all or from one address */
+	DELTA_KIND_SCANNER, /* requests of scanners from one address */
+	DELTA_KIND_END
+};
+
+#define DELTA_BUCKET_S 300
+#define DELTA_ALARM_S  60
 
 /* What a SIP message is about: Homer 5 has a table for each. The number is in the blocks too. */
 enum row_kind { ROW_KIND_CALL, ROW_KIND_REGISTRATION, ROW_KIND_REST, ROW_KIND_END };

@@ -212,6 +212,11 @@ int64_t db_run(struct db *db, const char *format, ...)
 	va_end(args);
 	if (len < 0 || len >= (int)sizeof(sql))
 		return -E2BIG;
+	return db_run_long(db, sql, (size_t)len);
+}
+
+int64_t db_run_long(struct db *db, const char *sql, size_t len)
+{
 	if (mysql_real_query(db->my, sql, (unsigned long)len))
 		return failed(db);
 	return (int64_t)mysql_affected_rows(db->my);
@@ -234,6 +239,11 @@ int64_t db_query(struct db *db, db_result_fn *fn, void *ctx, const char *sql)
 	}
 	mysql_free_result(result);
 	return rows;
+}
+
+size_t db_escape(struct db *db, char *out, struct view text)
+{
+	return mysql_real_escape_string(db->my, out, (const char *)text.at, text.len);
 }
 
 int db_commit(struct db *db)

@@ -77,6 +77,15 @@ __attribute__((format(printf, 2, 3))) HT_MUST_CHECK int64_t db_run(struct db *db
 typedef void db_result_fn(void *ctx, unsigned columns, char **texts);
 HT_MUST_CHECK int64_t db_query(struct db *db, db_result_fn *fn, void *ctx, const char *sql);
 
+/** The same of a statement as it is, of any length. */
+HT_MUST_CHECK int64_t db_run_long(struct db *db, const char *sql, size_t len);
+
+/**
+ * A text as it stands between quotes in a statement.
+ * @param out  Room for 2 * @p text.len + 1 octets. @return how many were written.
+ */
+size_t db_escape(struct db *db, char *out, struct view text);
+
 HT_MUST_CHECK int db_commit(struct db *db);
 void db_rollback(struct db *db);
 

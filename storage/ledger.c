@@ -27,8 +27,16 @@ static int claim_row(struct db *db, uint32_t node_id, uint64_t stream, uint64_t 
 {
 	struct ledger_row row = { 0 };
 	char sql[256];
-	int64_t rows;
+	int64_t rows =
+		db_run(db,
+		       "INSERT IGNORE INTO heptap_ledger (node, stream, seq, owner, updated) "
+		       "VALUES (%" PRIu32 ", %" PRIu64 ", 0, %" PRIu64 ", UTC_TIMESTAMP())",
+		       node_id, stream, owner);
 
+	/* First, since a row that was looked for and is not there locks the gap: two streams that
+	 * begin at once would wait for each other. */
+	if (rows < 0)
+		return (int)rows;
 	snprintf(sql, sizeof(sql),
 		 "SELECT seq, owner FROM heptap_ledger WHERE node=%" PRIu32 " AND stream=%" PRIu64
 		 " FOR UPDATE",
@@ -37,12 +45,7 @@ static int claim_row(struct db *db, uint32_t node_id, uint64_t stream, uint64_t 
 	if (rows < 0)
 		return (int)rows;
 	*seq = row.seq;
-	if (rows == 0)
-		rows = db_run(db,
-			      "INSERT INTO heptap_ledger (node, stream, seq, owner, updated) "
-			      "VALUES (%" PRIu32 ", %" PRIu64 ", 0, %" PRIu64 ", UTC_TIMESTAMP())",
-			      node_id, stream, owner);
-	else if (row.owner != owner && is_mine)
+	if (row.owner != owner && is_mine)
 		return HT_EOWNER;
 	else if (row.owner != owner)
 		rows = db_run(db,

@@ -19,7 +19,7 @@ enum schema_part {
 	SCHEMA_REPORT,
 	SCHEMA_LOGS,
 	SCHEMA_WEBRTC, /* stays empty; Homer 5 searches it */
-	SCHEMA_HEPTAP, /* ledger and ids */
+	SCHEMA_HEPTAP, /* ledger, ids and what is pending */
 	SCHEMA_STATISTICS,
 	SCHEMA_USERS,	      /* Homer 3's, a database of its own */
 	SCHEMA_CONFIGURATION, /* Homer 5's, likewise */

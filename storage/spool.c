@@ -18,7 +18,8 @@
 #include "storage/block.h"
 #include "storage/segment.h"
 
-#define SYNC_US 200000
+#define SYNC_US		   200000
+#define SUMS_SEGMENT_BYTES (1U << 20) /* they are few */
 
 struct spool {
 	struct spool_options options;
@@ -51,6 +52,14 @@ const struct spool_counters *spool_counters(const struct spool *s)
 bool spool_has_reserve(const struct spool *s)
 {
 	return atomic_load_explicit(&s->has_reserve, memory_order_relaxed);
+}
+
+bool spool_has_statistics(const struct spool *s)
+{
+	for (size_t i = 0; i < s->stream_count; i++)
+		if (stream_id_is_statistics(s->streams[i]->id))
+			return true;
+	return false;
 }
 
 void spool_use_writers(struct spool *s, unsigned count)
@@ -232,6 +241,13 @@ static void stream_believe(struct spool *s, struct stream *st, uint64_t bytes)
 		seg[-1].last_seq = seg->first_seq - 1;
 }
 
+static unsigned writer_of_old(const struct spool *s, uint64_t id)
+{
+	if (stream_id_is_statistics(id))
+		return spool_statistics_writer(&s->options);
+	return (unsigned)(s->stream_count % s->options.writers);
+}
+
 /* One file name of the directory, in order of stream and seq. */
 static int spool_recover_file(struct spool *s, const char *name)
 {
@@ -245,8 +261,7 @@ static int spool_recover_file(struct spool *s, const char *name)
 	if (!segment_name_read(name, &id, &first_seq))
 		return HT_OK;
 	if (!spool_find(s, id)) {
-		err = spool_add_stream(s, id, false,
-				       (unsigned)(s->stream_count % s->options.writers));
+		err = spool_add_stream(s, id, false, writer_of_old(s, id));
 		if (err < 0)
 			return err == HT_EFULL ? HT_OK : err;
 	}
@@ -355,14 +370,23 @@ fail:
 	return -err;
 }
 
+/* They are the first ones; that of sums is the last of them. */
+static unsigned live_count(const struct spool *s)
+{
+	return s->options.writers + (s->options.statistics ? 1 : 0);
+}
+
 static int spool_add_live_streams(struct spool *s)
 {
 	uint64_t id;
 
-	for (unsigned w = 0; w < s->options.writers; w++) {
+	for (unsigned w = 0; w < live_count(s); w++) {
 		if (getrandom(&id, sizeof(id), 0) != (ssize_t)sizeof(id))
 			return -errno;
-		if (spool_add_stream(s, id >> 1, true, w) < 0)
+		id &= ~STREAM_STATISTICS;
+		if (w == spool_statistics_writer(&s->options))
+			id |= STREAM_STATISTICS;
+		if (spool_add_stream(s, id, true, w) < 0)
 			return -ENOMEM;
 	}
 	return HT_OK;
@@ -421,6 +445,7 @@ static uint64_t blocks_behind(struct stream *st)
 	return blocks;
 }
 
+/* Among those of messages. */
 static struct stream *least_behind(struct spool *s)
 {
 	struct stream *best = s->streams[0];
@@ -444,11 +469,12 @@ static struct stream *least_behind(struct spool *s)
  * expires, so those of all writers together may only be a part of a small spool, or it would stay
  * full for ever.
  */
-static uint64_t segment_full_bytes(const struct spool *s)
+static uint64_t segment_full_bytes(const struct spool *s, const struct stream *st)
 {
-	uint64_t share = s->options.max_bytes / (4 * s->options.writers);
+	uint64_t share = s->options.max_bytes / (4 * live_count(s));
+	uint64_t most = stream_id_is_statistics(st->id) ? SUMS_SEGMENT_BYTES : SPOOL_SEGMENT_BYTES;
 
-	return share < SPOOL_SEGMENT_BYTES ? share : SPOOL_SEGMENT_BYTES;
+	return share < most ? share : most;
 }
 
 /* A file of its own, or the one that was allocated ahead. */
@@ -476,7 +502,7 @@ static int segment_for_append(struct spool *s, struct stream *st, struct segment
 	int fd;
 
 	*out = seg;
-	if (seg && (!seg->bytes || seg->bytes < segment_full_bytes(s)))
+	if (seg && (!seg->bytes || seg->bytes < segment_full_bytes(s, st)))
 		return HT_OK;
 	segment_name(name, st->id, st->last_seq + 1);
 	fd = segment_open(s, st, name);
@@ -532,7 +558,8 @@ static int append_to(struct spool *s, struct stream *st, struct block *b)
 	err = segment_write(seg, b->bytes, h->bytes);
 	if (err < 0)
 		return err;
-	counter_add(&s->counters.rows_appended, h->rows); /* before a writer can see the block */
+	counter_add(b->is_statistics ? &s->counters.deltas_appended : &s->counters.rows_appended,
+		    h->rows); /* before a writer can see the block */
 	counter_add(&s->counters.blocks_appended, 1);
 	atomic_fetch_add(&s->counters.bytes, h->bytes);
 	pthread_mutex_lock(&st->lock);
@@ -548,7 +575,7 @@ static int append_to(struct spool *s, struct stream *st, struct block *b)
 
 int spool_append(struct spool *s, struct block *b, unsigned *writer)
 {
-	struct stream *st = least_behind(s);
+	struct stream *st = b->is_statistics ? s->streams[s->options.writers] : least_behind(s);
 	int err = append_to(s, st, b);
 
 	if (err < 0 && spool_is_ok(s))
@@ -566,9 +593,9 @@ int spool_append(struct spool *s, struct block *b, unsigned *writer)
 	return err;
 }
 
-void spool_give_up(struct spool *s, uint64_t rows)
+void spool_give_up(struct spool *s, const struct block *b)
 {
-	counter_add(&s->counters.lost_rows, rows);
+	counter_add(b->is_statistics ? &s->counters.lost_deltas : &s->counters.lost_rows, b->rows);
 }
 
 /* ---- expiry ---- */
@@ -614,7 +641,7 @@ static bool stream_expire_one(struct spool *s, struct stream *st)
 
 static int reserve_make(struct spool *s, struct stream *st)
 {
-	off_t bytes = (off_t)(segment_full_bytes(s) + BLOCK_MAX_BYTES);
+	off_t bytes = (off_t)(segment_full_bytes(s, st) + BLOCK_MAX_BYTES);
 	char name[SEGMENT_NAME_BYTES];
 	int err;
 
@@ -683,7 +710,7 @@ static void spool_sync(struct spool *s)
 	static struct log_limit limit;
 	int err = HT_OK;
 
-	for (unsigned w = 0; w < s->options.writers && err == HT_OK; w++)
+	for (unsigned w = 0; w < live_count(s) && err == HT_OK; w++)
 		err = stream_sync(s->streams[w]);
 	if (err == HT_OK && s->dir_fd >= 0 && fsync(s->dir_fd) < 0) /* names of new segments */
 		err = -errno;

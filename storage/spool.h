@@ -33,7 +33,9 @@ struct spool_options {
 	const char *dir;
 	uint64_t max_bytes;
 	uint32_t node_id;
-	unsigned writers; /* live streams, one each */
+	unsigned writers; /* live streams of messages, one each */
+	bool statistics;  /* a live stream of sums besides; those of earlier starts are drained
+			     anyway */
 	bool in_memory;	  /* segments in memfds: promises nothing across an end of the process */
 	bool sync;	  /* fdatasync at most every 200 ms */
 	bool read_only;	  /* old streams only, and nothing in the directory is changed */
@@ -78,9 +80,11 @@ struct stream_pos {
 
 /* Counted by ht-spool, but for the last two, which several threads change. */
 struct spool_counters {
-	counter rows_appended;
+	counter rows_appended; /* of messages */
+	counter deltas_appended;
 	counter blocks_appended;
-	counter lost_rows;  /* given up at shutdown */
+	counter lost_rows; /* given up at shutdown */
+	counter lost_deltas;
 	counter torn_bytes; /* cut from the tails of old streams */
 	counter bytes;	    /* on disk now: goes up and down */
 } __attribute__((aligned(128)));
@@ -95,6 +99,15 @@ HT_MUST_CHECK int spool_open(struct spool **out, const struct spool_options *opt
 
 /** Close it; files stay. Threads: main, after the others ended. */
 void spool_close(struct spool *s);
+
+/** The writer of all streams of sums: the one behind those of messages. */
+static inline unsigned spool_statistics_writer(const struct spool_options *o)
+{
+	return o->writers;
+}
+
+/** Is there any stream of sums, live or old? */
+bool spool_has_statistics(const struct spool *s);
 
 /** Streams, live ones first. The count does not change while the server runs. */
 size_t spool_stream_count(const struct spool *s);
@@ -115,7 +128,8 @@ void spool_use_writers(struct spool *s, unsigned count);
 bool spool_is_ok(const struct spool *s);
 
 /**
- * Append a sealed block to the live stream that is least behind, of those in use.
+ * Append a sealed block to the live stream that is least behind, of those in use; one of sums to
+ * theirs.
  *
  * @param writer  Set to the writer to be woken.
  * @return HT_OK: the block's bytes are in the kernel and @p b can be used again; HT_EFULL
@@ -129,7 +143,7 @@ HT_MUST_CHECK int spool_append(struct spool *s, struct block *b, unsigned *write
 void spool_tend(struct spool *s, uint64_t now_us);
 
 /** Count rows that will never be appended (at shutdown). Threads: ht-spool. */
-void spool_give_up(struct spool *s, uint64_t rows);
+void spool_give_up(struct spool *s, const struct block *b);
 
 /**
  * Look at what an earlier start left of a stream: where it ends, and how many rows it has. What

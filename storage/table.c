@@ -39,7 +39,7 @@ static const struct known *known_find(const char *name)
 	return NULL;
 }
 
-static enum column_charset charset_of(const char *name)
+enum column_charset column_charset(const char *name)
 {
 	if (!name)
 		return CHARSET_BINARY;
@@ -99,7 +99,7 @@ static void column_see(void *ctx, unsigned columns, char **texts)
 	c->value = k->value;
 	c->chars = texts[1] ? strtoull(texts[1], NULL, 10) : 0;
 	c->bytes = texts[2] ? strtoull(texts[2], NULL, 10) : 0;
-	c->charset = charset_of(texts[3]);
+	c->charset = column_charset(texts[3]);
 	c->may_be_left_out = may_be_left_out(k, texts[5], texts[6] && *texts[6] == 'Y');
 }
 

@@ -55,6 +55,9 @@ struct table {
  */
 HT_MUST_CHECK int table_read(struct db *db, const char *name, bool is_sip, struct table *out);
 
+/** What the server calls a character set; NULL: none, octets. */
+enum column_charset column_charset(const char *name);
+
 /** Is a text plain ASCII, which fits every character set as it is? */
 bool text_is_plain(struct view text);
 

@@ -17,6 +17,7 @@
 #include "storage/block.h"
 #include "storage/ledger.h"
 #include "storage/spool.h"
+#include "storage/sums.h"
 
 #define WAIT_FIRST_MS	50
 #define WAIT_MOST_MS	5000
@@ -59,6 +60,7 @@ struct writer {
 
 	void *buf; /* BATCH_MAX_BYTES: the batch's blocks */
 	struct batch *batch;
+	struct sums *sums; /* of a writer of statistics; else NULL */
 
 	/* tries of the same blocks */
 	uint64_t tried_stream, tried_seq;
@@ -165,6 +167,8 @@ static void result_count(struct writer *w, const struct batch_result *r)
 	for (unsigned p = 0; p < PLACE_COUNT; p++)
 		if (r->stored[p])
 			counter_add(&w->counters.stored[p], r->stored[p]);
+	if (r->deltas)
+		counter_add(&w->counters.stored_deltas, r->deltas);
 	counter_add(&w->counters.transactions, 1);
 }
 
@@ -172,9 +176,11 @@ static void batch_is_committed(struct writer *w, struct source *src)
 {
 	const struct block_head *last = batch_block(w->batch, batch_blocks(w->batch) - 1);
 
-	latency_count(w);
-	batch_committed(w->batch);
-	result_count(w, batch_result(w->batch));
+	if (!w->sums) {
+		latency_count(w);
+		batch_committed(w->batch);
+	}
+	result_count(w, &src->tried);
 	for (uint32_t b = 0; b < batch_blocks(w->batch); b++)
 		stream_advance(&src->pos, batch_block(w->batch, b));
 	source_move(src, last->seq, last->rows_before + last->rows);
@@ -190,6 +196,8 @@ static void doubt_settle(struct writer *w, const struct source *src, uint64_t se
 
 	if (src->tried_seq == seq)
 		result_count(w, &src->tried);
+	else if (w->sums)
+		counter_add(&w->counters.stored_deltas, rows);
 	else
 		counter_add(&w->counters.stored[some], rows);
 }
@@ -276,9 +284,16 @@ static bool rows_are_to_blame(const struct writer *w)
 	       (w->failures >= BLAME_TRIES && clock_mono_us() - w->failing_since_us >= BLAME_US);
 }
 
-static int transaction(struct writer *w, struct source *src)
+static int ledger_step(struct writer *w, const struct source *src)
 {
-	uint64_t last_seq = batch_block(w->batch, batch_blocks(w->batch) - 1)->seq;
+	return ledger_advance(w->db, src->stream->node_id, src->stream->id, w->options.owner,
+			      src->ledger_seq,
+			      batch_block(w->batch, batch_blocks(w->batch) - 1)->seq);
+}
+
+/* Without the commit. */
+static int messages_store(struct writer *w, struct source *src)
+{
 	int err = lease_fill(&w->lease, w->db, w->options.node_id, batch_ids(w->batch),
 			     clock_mono_us());
 
@@ -286,14 +301,32 @@ static int transaction(struct writer *w, struct source *src)
 		return err;
 	err = batch_insert(w->batch, w->db, &w->lease, rows_are_to_blame(w), w->last_day);
 	if (err == HT_OK)
-		err = ledger_advance(w->db, src->stream->node_id, src->stream->id, w->options.owner,
-				     src->ledger_seq, last_seq);
-	if (err < 0) {
+		err = ledger_step(w, src);
+	if (err < 0)
 		lease_drop(&w->lease); /* some were drawn for rows that are rolled back */
-		return err;
-	}
-	src->tried_seq = last_seq;
 	src->tried = *batch_result(w->batch);
+	return err;
+}
+
+/* The same of sums. The ledger first: in a table without transactions what is in stays in, so
+ * nothing that can fail should come behind it. */
+static int sums_of_batch_store(struct writer *w, struct source *src)
+{
+	int err = ledger_step(w, src);
+
+	if (err == HT_OK)
+		err = sums_store(w->sums, w->db, w->batch);
+	src->tried = (struct batch_result){ .deltas = batch_rows(w->batch) };
+	return err;
+}
+
+static int transaction(struct writer *w, struct source *src)
+{
+	int err = w->sums ? sums_of_batch_store(w, src) : messages_store(w, src);
+
+	if (err < 0)
+		return err;
+	src->tried_seq = batch_block(w->batch, batch_blocks(w->batch) - 1)->seq;
 	err = db_commit(w->db);
 	if (err < 0)
 		src->in_doubt = true;
@@ -360,6 +393,15 @@ static void back_off(struct writer *w)
 	counter_add(&w->counters.retries, 1);
 }
 
+/* Statistics wait by themselves. */
+static void tell_sums_trouble(struct writer *w, int err)
+{
+	const char *words, *table = sums_trouble(w->sums, &words);
+
+	log_error("statistics: %s%s%s%s%s; they wait in the spool", table, table[0] ? ": " : "",
+		  ht_strerror(err), words[0] ? ": " : "", words);
+}
+
 /* One line when it begins; the end is told by all_is_well(). */
 static void tell_trouble(struct writer *w, int err)
 {
@@ -369,9 +411,13 @@ static void tell_trouble(struct writer *w, int err)
 	uint32_t day;
 
 	atomic_store_explicit(&w->counters.is_up, false, memory_order_relaxed);
-	if (w->is_told || err == HT_ESTOP)
-		return;
+	if (w->is_told || err == HT_ESTOP || (w->sums && (err == HT_ECONN || !w->db)))
+		return; /* a lost connection is told by the others */
 	w->is_told = true;
+	if (w->sums) {
+		tell_sums_trouble(w, err);
+		return;
+	}
 	(void)batch_trouble(w->batch, table, &day);
 	if (!*words && (err == HT_ECONN || !w->db)) {
 		code = db_last_errno(w->db);
@@ -387,7 +433,7 @@ static void all_is_well(struct writer *w)
 {
 	w->wait_ms = 0;
 	if (w->is_told)
-		log_info("database: stores again");
+		log_info("%s: stores again", w->sums ? "statistics" : "database");
 	w->is_told = false;
 	atomic_store_explicit(&w->counters.is_up, true, memory_order_relaxed);
 }
@@ -400,11 +446,13 @@ static int mend(struct writer *w, int err)
 	uint32_t last_day;
 
 	db_rollback(w->db);
-	if (err == HT_EDUPLICATE) {
+	if (err == HT_EDUPLICATE && !w->sums) {
 		w->taken_ids++;
 		return lease_skip(&w->lease, w->db, w->options.node_id, SKIP_IDS * w->taken_ids);
 	}
-	if (err != HT_EMISSING && err != HT_ECOLUMNS)
+	if (w->sums)
+		sums_forget(w->sums); /* the tables may have been mended, or changed again */
+	if (w->sums || (err != HT_EMISSING && err != HT_ECOLUMNS))
 		return err;
 	place = batch_trouble(w->batch, table, &last_day);
 	if (place.what == PLACE_COUNT)
@@ -637,6 +685,8 @@ int writer_new(struct writer **out, const struct writer_options *options)
 	err = w->wake_fd < 0 ? -errno : w->buf ? sources_make(w) : -ENOMEM;
 	if (err == HT_OK)
 		err = batch_new(&w->batch, &batch);
+	if (err == HT_OK && options->is_statistics)
+		err = sums_new(&w->sums, options->admin);
 	if (err < 0) {
 		writer_free(w);
 		return err;
@@ -655,5 +705,6 @@ void writer_free(struct writer *w)
 	free(w->sources);
 	free(w->buf);
 	batch_free(w->batch);
+	sums_free(w->sums);
 	free(w);
 }

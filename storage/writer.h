@@ -35,6 +35,7 @@ struct writer;
 struct writer_counters {
 	/* outcomes, read before what they are outcomes of */
 	counter stored[PLACE_COUNT];
+	counter stored_deltas;
 	counter rejected[REJECT_REASON_COUNT];
 	counter lost_damage; /* rows of damaged blocks */
 	counter recovered;   /* rows of earlier starts found behind the ledger */
@@ -49,7 +50,8 @@ struct writer_counters {
 } __attribute__((aligned(128)));
 
 struct writer_options {
-	unsigned index; /* of this writer; streams name it */
+	unsigned index;	    /* of this writer; streams name it */
+	bool is_statistics; /* its streams are of sums, not of messages */
 	struct spool *spool;
 	struct admin *admin;
 	const struct layout *layout;

@@ -144,6 +144,33 @@ static void metrics_rows(struct evbuffer *out, const struct stats_sources *from,
 	       st->blocks_appended);
 }
 
+static void metrics_statistics(struct evbuffer *out, const struct stats_deltas *d)
+{
+	single(out, "heptap_statistics_made_total", "counter",
+	       "rows of sums that receive threads made for statistics", d->made);
+	single(out, "heptap_statistics_recovered_total", "counter",
+	       "rows of sums of earlier starts found in the spool behind the ledger", d->recovered);
+	single(out, "heptap_statistics_rewound_total", "counter",
+	       "rows of sums counted stored that the database had forgotten", d->rewound);
+	single(out, "heptap_statistics_stored_total", "counter", "rows of sums committed",
+	       d->stored);
+	family(out, "heptap_statistics_lost_total", "counter", "rows of sums lost, by reason");
+	evbuffer_add_printf(out,
+			    "heptap_statistics_lost_total{reason=\"damage\"} %" PRIu64
+			    "\nheptap_statistics_lost_total{reason=\"memory\"} %" PRIu64
+			    "\nheptap_statistics_lost_total{reason=\"shutdown\"} %" PRIu64 "\n",
+			    d->lost_damage, d->lost_memory, d->lost_shutdown);
+	single(out, "heptap_statistics_in_memory", "gauge",
+	       "rows of sums in blocks that are not in the spool yet", d->in_memory);
+	single(out, "heptap_statistics_in_spool", "gauge",
+	       "rows of sums in the spool that are not stored yet", d->in_spool);
+	single(out, "heptap_statistics_repeats_total", "counter",
+	       "messages stored that were not the first of their kind", d->repeats);
+	single(out, "heptap_statistics_others_total", "counter",
+	       "addresses and user agents counted under `other`", d->others);
+	single(out, "heptap_statistics_ok", "gauge", "1 while statistics are stored", d->is_up);
+}
+
 static void metrics_types(struct evbuffer *out, const struct stats *st)
 {
 	family(out, "heptap_hep_types_total", "counter", "HEP records, by protocol type");
@@ -190,7 +217,8 @@ static void agent_line(void *ctx, const struct agent_view *v)
 			age_us / 1000 % 1000);
 }
 
-static void metrics_agents(struct evbuffer *out, const struct stats_sources *from)
+static void metrics_agents(struct evbuffer *out, const struct stats_sources *from,
+			   const struct stats *st)
 {
 	struct agent_lines l = { .out = out, .from = from, .now_us = clock_wall_us() };
 
@@ -210,6 +238,10 @@ static void metrics_agents(struct evbuffer *out, const struct stats_sources *fro
 	       "entries removed for others or not taken for want of a place");
 	evbuffer_add_printf(out, "heptap_table_evicted_total{table=\"agents\"} %" PRIu64 "\n",
 			    agents_evicted(from->agents));
+	if (from->first_bytes)
+		evbuffer_add_printf(
+			out, "heptap_table_evicted_total{table=\"first_copies\"} %" PRIu64 "\n",
+			st->deltas.evicted);
 }
 
 static void metrics_texts(struct evbuffer *out, const struct stats *st)
@@ -292,6 +324,12 @@ static void metrics_process(struct evbuffer *out, const struct stats_sources *fr
 	evbuffer_add_printf(out,
 			    "heptap_memory_bytes{group=\"blocks\",kind=\"reserved\"} %" PRIu64 "\n",
 			    from->block_bytes);
+	if (from->first_bytes)
+		evbuffer_add_printf(
+			out,
+			"heptap_memory_bytes{group=\"first_copies\",kind=\"reserved\"} %" PRIu64
+			"\n",
+			from->first_bytes);
 	evbuffer_add_printf(
 		out, "heptap_memory_bytes{group=\"process\",kind=\"resident\"} %" PRIu64 "\n",
 		resident_bytes());
@@ -318,8 +356,10 @@ static int answer_metrics(void *ctx, const char *rest, struct evbuffer *out, con
 	metrics_sources(out, from, &st);
 	metrics_messages(out, &st);
 	metrics_types(out, &st);
-	metrics_agents(out, from);
+	metrics_agents(out, from, &st);
 	metrics_rows(out, from, &st);
+	if (from->statistics_writer)
+		metrics_statistics(out, &st.deltas);
 	metrics_texts(out, &st);
 	metrics_database(out, &st);
 	metrics_rotation(out, from->rotate);

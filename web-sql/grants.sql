@@ -11,6 +11,13 @@ GRANT INSERT ON `@DATABASE@`.`report_capture` TO 'homer_writer'@'localhost';
 GRANT INSERT ON `@DATABASE@`.`logs_capture` TO 'homer_writer'@'localhost';
 GRANT SELECT, INSERT, UPDATE, DELETE ON `@DATABASE@`.`heptap_ledger` TO 'homer_writer'@'localhost';
 GRANT SELECT, INSERT, UPDATE ON `@DATABASE@`.`heptap_ids` TO 'homer_writer'@'localhost';
+GRANT SELECT, INSERT, UPDATE, DELETE ON `@DATABASE@`.`heptap_pending` TO 'homer_writer'@'localhost';
+GRANT SELECT, INSERT, UPDATE ON `@DATABASE@`.`stats_method` TO 'homer_writer'@'localhost';
+GRANT SELECT, INSERT, UPDATE, DELETE ON `@DATABASE@`.`stats_data` TO 'homer_writer'@'localhost';
+GRANT SELECT, INSERT, UPDATE ON `@DATABASE@`.`stats_ip` TO 'homer_writer'@'localhost';
+GRANT SELECT, INSERT, UPDATE ON `@DATABASE@`.`stats_useragent` TO 'homer_writer'@'localhost';
+GRANT SELECT, INSERT, DELETE ON `@DATABASE@`.`alarm_data` TO 'homer_writer'@'localhost';
+GRANT SELECT ON `@DATABASE@`.`alarm_config` TO 'homer_writer'@'localhost';
 
 -- The administrator also makes tables and partitions, and drops what is too old; for `heptap schema rotate` too.
 CREATE USER IF NOT EXISTS 'homer_admin'@'localhost' IDENTIFIED BY 'CHANGE-ME-2';

@@ -1,4 +1,4 @@
--- The two small tables that make rows arrive exactly once.
+-- The small tables that make rows arrive exactly once.
 
 -- How far each stream of blocks is stored; changed in the transaction that stores the rows.
 CREATE TABLE IF NOT EXISTS `heptap_ledger` (
@@ -16,3 +16,14 @@ CREATE TABLE IF NOT EXISTS `heptap_ids` (
   `next` bigint unsigned NOT NULL,
   PRIMARY KEY (`node`)
 ) ENGINE=InnoDB;
+
+-- What statistics still lead to: 1 five minutes whose asr and ner are to be computed, 2 replies of a minute that may be an alarm, 3 requests of
+-- scanners in five minutes. Changed in the transaction that stores the counts, taken out in the one that stores what they lead to.
+CREATE TABLE IF NOT EXISTS `heptap_pending` (
+  `what` tinyint unsigned NOT NULL,
+  `at` datetime NOT NULL,
+  `name` varchar(20) NOT NULL,
+  `source_ip` varchar(120) NOT NULL,
+  `total` bigint unsigned NOT NULL,
+  PRIMARY KEY (`what`, `at`, `name`, `source_ip`)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci;

@@ -57,6 +57,38 @@ static void source_add(struct stats_source *sum, const struct stats_source *one)
 		to[i] += from[i];
 }
 
+/* Downstream first here too; `made` last. */
+static void deltas_take(const struct stats_sources *from, struct stats_deltas *out)
+{
+	const struct spool_counters *spool = spool_counters(from->spool);
+
+	if (from->statistics_writer) {
+		const struct writer_counters *w = writer_counters(from->statistics_writer);
+
+		out->stored = counter_get(&w->stored_deltas);
+		out->lost_damage = counter_get(&w->lost_damage);
+		out->recovered = counter_get(&w->recovered);
+		out->rewound = counter_get(&w->rewound);
+		out->is_up = atomic_load(&w->is_up);
+	}
+	out->lost_shutdown = counter_get(&spool->lost_deltas);
+	out->appended = counter_get(&spool->deltas_appended);
+	for (unsigned i = 0; i < from->worker_count; i++) {
+		const struct tally_counters *t = from->tally(from->ctx, i);
+
+		if (!t)
+			continue;
+		out->lost_memory += counter_get(&t->lost);
+		out->made += counter_get(&t->made);
+		out->repeats += counter_get(&t->repeats);
+		out->evicted += counter_get(&t->evicted);
+		out->others += counter_get(&t->others);
+	}
+	out->in_memory = out->made - out->appended - out->lost_shutdown - out->lost_memory;
+	out->in_spool =
+		out->appended + out->recovered + out->rewound - out->stored - out->lost_damage;
+}
+
 void stats_take(const struct stats_sources *from, struct stats *out)
 {
 	const struct spool_counters *spool = spool_counters(from->spool);
@@ -65,6 +97,7 @@ void stats_take(const struct stats_sources *from, struct stats *out)
 
 	memset(out, 0, sizeof(*out));
 	writers_take(from, out);
+	deltas_take(from, &out->deltas);
 	out->lost_shutdown = counter_get(&spool->lost_rows);
 	out->rows_appended = counter_get(&spool->rows_appended);
 	out->blocks_appended = counter_get(&spool->blocks_appended);

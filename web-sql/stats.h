@@ -7,6 +7,8 @@
  *     messages: received = not_sip + malformed + denied + shed + accepted
  *     rows:     rows_made + recovered + rewound = stored + rejected + in_memory + in_spool + lost
  *
+ * and a fourth of the rows of sums that statistics are made of.
+ *
  * Outcomes are read before what they are outcomes of, so that no difference is ever negative, and
  * each is 0 at rest. Threads: main.
  */
@@ -39,6 +41,10 @@ struct stats_sources {
 	const char *node;
 	const struct layout *layout;
 	const counter *(*types)(void *ctx, unsigned worker);
+	/* @return NULL if nothing is counted for statistics */
+	const struct tally_counters *(*tally)(void *ctx, unsigned worker);
+	struct writer *statistics_writer; /* NULL: none */
+	uint64_t first_bytes;		  /* reserved to recognise first copies */
 	unsigned (*pressure)(void *ctx, enum shed_reason reason); /* 0 to PRESSURE_MOST */
 	uint64_t started_us;					  /* wall clock */
 	uint64_t block_bytes;					  /* reserved for blocks */
@@ -66,7 +72,16 @@ struct stats_source {
 #undef X
 };
 
+/* Rows of sums: made + recovered + rewound = stored + in_memory + in_spool + lost. */
+struct stats_deltas {
+	uint64_t made, recovered, rewound, stored, in_memory, in_spool;
+	uint64_t lost_memory, lost_damage, lost_shutdown;
+	uint64_t appended, repeats, evicted, others;
+	bool is_up;
+};
+
 struct stats {
+	struct stats_deltas deltas;
 	struct stats_source source[CONF_MAX_LISTENERS];
 	struct stats_source all;
 	uint64_t stored, rejected; /* sums of the next two */

@@ -13,8 +13,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "capture/first.h"
 #include "capture/pressure.h"
 #include "capture/snapshot.h"
+#include "capture/tally.h"
 #include "capture/worker.h"
 #include "hep/listener.h"
 #include "storage/agents.h"
@@ -182,6 +184,7 @@ int main(int argc, char **argv)
 				    .batch_rows = 1000,
 				    .batch_us = 20000,
 				    .sources = 1 };
+	struct tally_options tally = { .seed = 1 };
 	struct datagrams d;
 	struct conf *conf;
 	struct worker *w;
@@ -191,8 +194,9 @@ int main(int argc, char **argv)
 		return 2;
 	o.spool_fd = eventfd(0, EFD_NONBLOCK);
 	rcu_thread_begin();
-	if (agents_new(&o.agents) < 0)
+	if (agents_new(&o.agents) < 0 || first_new(&tally.first, 16 << 20) < 0)
 		return 3;
+	o.tally = &tally;
 	if (conf_read_bytes("bench", "{}", 2, &conf, stderr) < 0 ||
 	    snapshot_new(&published, conf, NULL) < 0 || worker_new(&w, &o) < 0)
 		return 3;

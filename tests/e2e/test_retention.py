@@ -61,7 +61,7 @@ def filled(world, ages, first=-15, more="", h=None):
     """A stopped heptap, and a table with partitions from `first` days on, in which message n is ages[n] days old (stored by heptap itself)."""
     h = h or world.heptap(start=False)
     partition(world.db, [("p_past", midnight(first)), *days_to_do(first, 2)])
-    h.write(storage="retention_days: 0")
+    h.write(storage="retention_days: 0\n  statistics: false")
     h.start()
     h.send([hep3(sip(n), ts=time.time() - age * DAY) for n, age in enumerate(ages)])
     h.wait_at_rest(len(ages)).check_exact()
@@ -366,6 +366,7 @@ def foreign(world, options=("p999 VALUES LESS THAN (999999999)", "p1000 VALUES L
 def test_foreign_with_an_empty_rest(world):
     """Homer's version 4 as it is shipped: the empty pmax is split, the old partitions go, ordered as numbers."""
     db, h = foreign(world)
+    h.write(storage="statistics: false")
     h.start()
     h.send([hep3(sip(1)), hep3(sip(2), ts=time.time() - 40 * DAY)])
     h.wait_at_rest(2).check_exact()

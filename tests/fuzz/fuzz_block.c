@@ -37,6 +37,11 @@ static void check_row(const uint8_t *bytes, uint32_t i)
 	assert(at >= bytes + sizeof(*h) && at < end && r->bytes <= end - at);
 	assert((uintptr_t)at % 8 == 0);
 	assert(r->table > 0 && r->table < ROW_TABLE_END);
+	assert((r->table == ROW_TABLE_STATISTICS) == stream_id_is_statistics(h->stream));
+	for (unsigned n = 0; n < DELTA_NUMBER_COUNT; n++)
+		sink += delta_number(h, r, (enum delta_number)n);
+	for (unsigned t = 0; t < DELTA_TEXT_COUNT; t++)
+		assert(view_inside(delta_text(h, r, (enum delta_text)t), row));
 	for (unsigned n = 0; n < ROW_NUMBER_COUNT; n++)
 		sink += (uint64_t)row_number(h, r, (enum row_number)n, -1);
 	for (unsigned t = 0; t < ROW_TEXT_COUNT; t++) {
@@ -102,14 +107,33 @@ static void hash_repair(uint8_t *bytes, size_t len)
 	memcpy(bytes + offsetof(struct block_head, hash), &h.hash, sizeof(h.hash));
 }
 
+/* Sums instead of messages. */
+static struct block *make_sums(uint32_t rows)
+{
+	struct delta d = { .kind = DELTA_KIND_IP,
+			   .total = 1,
+			   .name = view_of("INVITE"),
+			   .text = view_of("192.0.2.1") };
+	struct block *b;
+
+	if (block_new(&b, BLOCK_MAX_ROWS) < 0)
+		abort();
+	for (d.at = 0; d.at < rows; d.at++)
+		block_add_delta(b, &d, MADE_ARRIVAL_US);
+	block_seal(b);
+	return b;
+}
+
 /* A good block with some of its 32-bit words replaced: pairs of u16 place and u32 value. */
 static void check_edited(const uint8_t *data, size_t size)
 {
-	struct block *b = make_block(1, 1 + data[0] % 4U, data[0] / 4);
+	bool is_statistics = data[0] >= 128;
+	struct block *b = is_statistics ? make_sums(1 + data[0] % 4U)
+					: make_block(1, 1 + data[0] % 4U, data[0] / 4);
 	uint32_t len;
 	uint8_t *bytes;
 
-	block_stamp(b, 1, 2, 3, 4);
+	block_stamp(b, 1, is_statistics ? 2 | STREAM_STATISTICS : 2, 3, 4);
 	len = block_head_of(b->bytes)->bytes;
 	bytes = malloc(len);
 	assert(bytes);

@@ -598,6 +598,67 @@ START_TEST(values_that_only_a_newer_format_has_are_passed_over)
 }
 END_TEST
 
+START_TEST(sums_read_back_as_they_were_added)
+{
+	struct delta d = { .kind = DELTA_KIND_USERAGENT,
+			   .at = 1700000100,
+			   .auth = true,
+			   .total = 1ULL << 40,
+			   .name = view_of("REGISTER"),
+			   .cseq = view_of("BYE"),
+			   .text = view_of("phone") };
+	const struct block_head *h;
+	const struct row_head *r;
+	struct block *b;
+
+	ck_assert_int_eq(block_new(&b, 10), HT_OK);
+	block_add_delta(b, &d, 77);
+	d.text = (struct view){ NULL, 0 };
+	d.totag = true;
+	block_add_delta(b, &d, 78);
+	block_seal(b);
+	block_stamp(b, 1, STREAM_STATISTICS | 5, 1, 0);
+	h = block_head_of(b->bytes);
+	ck_assert_int_eq(block_check(b->bytes, h->bytes), HT_OK);
+	ck_assert_uint_eq(h->rows, 2);
+	ck_assert_uint_eq(h->last_arrival_us, 78);
+	r = block_row(b->bytes, 0);
+	ck_assert_uint_eq(r->table, ROW_TABLE_STATISTICS);
+	ck_assert_uint_eq(delta_number(h, r, DELTA_kind), DELTA_KIND_USERAGENT);
+	ck_assert_uint_eq(delta_number(h, r, DELTA_at), 1700000100);
+	ck_assert_uint_eq(delta_number(h, r, DELTA_auth), 1);
+	ck_assert_uint_eq(delta_number(h, r, DELTA_totag), 0);
+	ck_assert_uint_eq(delta_number(h, r, DELTA_total), 1ULL << 40);
+	ck_assert(view_is(delta_text(h, r, DELTA_name), "REGISTER"));
+	ck_assert(view_is(delta_text(h, r, DELTA_cseq), "BYE"));
+	ck_assert(view_is(delta_text(h, r, DELTA_text), "phone"));
+	r = block_row(b->bytes, 1);
+	ck_assert_uint_eq(delta_number(h, r, DELTA_totag), 1);
+	ck_assert_uint_eq(delta_text(h, r, DELTA_text).len, 0);
+	block_reset(b); /* and messages again */
+	ck_assert_int_eq(make_row(b, 1, 0), HT_OK);
+	block_seal(b);
+	block_stamp(b, 1, 5, 1, 0);
+	ck_assert_int_eq(block_check(b->bytes, block_head_of(b->bytes)->bytes), HT_OK);
+	block_free(b);
+}
+END_TEST
+
+START_TEST(sums_and_messages_keep_to_their_streams)
+{
+	struct block *b = make_block(1, 2, 0);
+
+	block_stamp(b, 1, STREAM_STATISTICS | 5, 1, 0);
+	ck_assert_int_eq(block_check(b->bytes, block_head_of(b->bytes)->bytes), HT_EBADBLOCK);
+	block_reset(b);
+	block_add_delta(b, &(struct delta){ .kind = DELTA_KIND_DATA, .total = 1 }, 1);
+	block_seal(b);
+	block_stamp(b, 1, 5, 1, 0);
+	ck_assert_int_eq(block_check(b->bytes, block_head_of(b->bytes)->bytes), HT_EBADBLOCK);
+	block_free(b);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("block");
@@ -623,6 +684,8 @@ int main(void)
 	tcase_add_test(t, text_of_no_length_may_point_anywhere);
 	tcase_add_test(t, values_that_an_older_format_lacks_are_absent);
 	tcase_add_test(t, values_that_only_a_newer_format_has_are_passed_over);
+	tcase_add_test(t, sums_read_back_as_they_were_added);
+	tcase_add_test(t, sums_and_messages_keep_to_their_streams);
 	suite_add_tcase(s, t);
 	runner = srunner_create(s);
 	srunner_run_all(runner, CK_ENV);

@@ -679,8 +679,8 @@ static const struct {
 	{ "storage:\n  pwd: x",
 	  "t:2:3: storage.pwd: unknown key; keys here: host, port, socket, user, password, "
 	  "password_file, database, table, layout, "
-	  "compat, batch_rows, batch_ms, writers, partition, retention_days, retention_bytes, "
-	  "spool\n" },
+	  "compat, batch_rows, batch_ms, writers, statistics, partition, retention_days, "
+	  "retention_bytes, spool\n" },
 	{ "storage:\n  hots: x", "t:2:3: storage.hots: unknown key; did you mean host?\n" },
 	{ "storage:\n  batch-row: x",
 	  "t:2:3: storage.batch-row: unknown key; did you mean batch_rows?\n" },
@@ -981,8 +981,9 @@ START_TEST(print_is_what_the_manual_says)
 		"  host: 'localhost'\n  port: 3306\n  socket: ''\n  user: 'homeruser'\n"
 		"  password: ''\n  password_file: ''\n  database: 'homer_db'\n"
 		"  table: 'sip_capture'\n  layout: homer3\n  compat: homer\n  batch_rows: 1000\n"
-		"  batch_ms: 20\n  writers: 0\n  partition: day\n  retention_days: 10\n"
-		"  retention_bytes: 0\n  spool:\n    dir: '/var/spool/heptap'\n"
+		"  batch_ms: 20\n  writers: 0\n  statistics: true\n  partition: day\n"
+		"  retention_days: 10\n  retention_bytes: 0\n  spool:\n"
+		"    dir: '/var/spool/heptap'\n"
 		"    max: 20G\n    durability: spool\nhttp:\n"
 		"  listen: '127.0.0.1:9080'\n  token_file: ''\nlog:\n  level: info\n"
 		"  target: stderr\n");

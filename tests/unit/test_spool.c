@@ -298,7 +298,7 @@ START_TEST(what_is_appended_is_read_back)
 	ck_assert_uint_eq(counter_get(&c->rows_appended), 210);
 	ck_assert_uint_eq(counter_get(&c->blocks_appended), 20);
 	ck_assert_uint_eq(counter_get(&c->bytes), live(s)->bytes);
-	spool_give_up(s, 3);
+	spool_give_up(s, &(struct block){ .rows = 3 });
 	ck_assert_uint_eq(counter_get(&c->lost_rows), 3);
 	free(v);
 	spool_close(s);
