@@ -21,7 +21,9 @@
 #include <zlib.h>
 
 #include "capture/pressure.h"
+#include "capture/first.h"
 #include "capture/snapshot.h"
+#include "capture/tally.h"
 #include "conf/clock.h"
 #include "conf/conf.h"
 #include "conf/log.h"
@@ -189,6 +191,7 @@ struct rig {
 	struct spool *spool;
 	struct pressure spool_pressure; /* the test asks */
 	struct agents *agents;
+	struct tally_options tally;
 	struct worker *worker;
 	int spool_fd;
 	/* with a real listener */
@@ -206,6 +209,7 @@ struct wish {
 	uint32_t batch_rows;
 	uint64_t batch_us;
 	enum conf_compat compat;
+	bool statistics;
 };
 
 #define ONE_LISTENER "hep:\n  - { name: a, listen: [udp:127.0.0.1:9060]"
@@ -235,6 +239,10 @@ static void rig_make(struct rig *r, const struct wish *w)
 	o.spool = r->spool;
 	o.spool_pressure = &r->spool_pressure;
 	o.agents = r->agents;
+	if (w->statistics) {
+		ck_assert_int_eq(first_new(&r->tally.first, 1 << 20), HT_OK);
+		o.tally = &r->tally;
+	}
 	o.spool_fd = r->spool_fd;
 	o.sources = (unsigned)r->conf->hep_count;
 	ck_assert_int_eq(worker_new(&r->worker, &o), HT_OK);
@@ -244,6 +252,7 @@ static void rig_unmake(struct rig *r)
 {
 	worker_free(r->worker);
 	agents_free(r->agents);
+	first_free(r->tally.first);
 	snapshot_free(r->published);
 	conf_free(r->conf);
 	spool_close(r->spool);
@@ -409,19 +418,28 @@ static void send_hep(struct rig *r, const struct hep *h)
 	send_from(r, r->from, 0, h->bytes, h->len);
 }
 
-/* Play ht-spool: how many rows were sealed. Each block is whole. */
-static uint64_t take_rows(struct rig *r)
+/* Play ht-spool: how many rows were sealed, and if @p sums is given, of sums. Each block is whole.
+ */
+static uint64_t take_rows_and(struct rig *r, uint64_t *sums)
 {
 	struct block *b;
 	uint64_t rows = 0;
 
 	while ((b = worker_take_sealed(r->worker))) {
-		block_stamp(b, 1, 2, 3, 4);
+		block_stamp(b, 1, b->is_statistics ? 2 | STREAM_STATISTICS : 2, 3, 4);
 		ck_assert_int_eq(block_check(b->bytes, block_head_of(b->bytes)->bytes), HT_OK);
-		rows += b->rows;
+		if (!b->is_statistics)
+			rows += b->rows;
+		else if (sums)
+			*sums += b->rows;
 		worker_give_back(r->worker, b);
 	}
 	return rows;
+}
+
+static uint64_t take_rows(struct rig *r)
+{
+	return take_rows_and(r, NULL);
 }
 
 /* ---- with the test as listener ---- */
@@ -1327,9 +1345,11 @@ static uint64_t mallocs_at_rest(struct rig *r)
 
 START_TEST(receiving_allocates_nothing)
 {
-	struct wish w = {
-		.yaml = "legs: [X-CID]\n" ANY, .blocks = 16, .batch_rows = 100, .batch_us = 1000
-	};
+	struct wish w = { .yaml = "legs: [X-CID]\n" ANY,
+			  .blocks = 16,
+			  .batch_rows = 100,
+			  .batch_us = 1000,
+			  .statistics = true };
 	enum { KINDS = ROWS(mix) + 2 };
 	struct hep *kinds[KINDS];
 	uint64_t before, after;
@@ -1365,6 +1385,76 @@ START_TEST(receiving_allocates_nothing)
 }
 END_TEST
 
+START_TEST(sums_have_blocks_of_their_own_each_second)
+{
+	struct wish w = {
+		.yaml = ANY, .blocks = 4, .batch_rows = 100, .batch_us = 20000, .statistics = true
+	};
+	const struct listener_ops *ops = &worker_listener_ops;
+	struct hep *h = malloc(sizeof(*h));
+	uint64_t t = 1000000000, sums = 0;
+	struct rig r;
+
+	rcu_thread_begin();
+	rig_make(&r, &w);
+	hep_front(h, 17, WALL_US);
+	hep_payload(h, SIP_OF("BYE"));
+	ops->tend(r.worker, t);
+	give_at(&r, h, WALL_US, t);
+	ops->tend(r.worker, t + 999999);
+	ck_assert_uint_eq(take_rows_and(&r, &sums), 1);
+	ck_assert_uint_eq(sums, 0);
+	ck_assert(!ops->tend(r.worker, t + 1000000));
+	ck_assert_uint_eq(take_rows_and(&r, &sums), 0);
+	ck_assert_uint_eq(sums, 2);	  /* ALL and BYE */
+	ops->tend(r.worker, t + 5000000); /* nothing more */
+	ck_assert_uint_eq(take_rows_and(&r, &sums), 0);
+	give_at(&r, h, WALL_US, t + 5000001);
+	worker_flush(r.worker); /* the end */
+	ck_assert_uint_eq(take_rows_and(&r, &sums), 1);
+	ck_assert_uint_eq(sums, 3); /* a repeat: ALL */
+	ck_assert_uint_eq(counter_get(&worker_tally(r.worker)->made), 3);
+	ck_assert_uint_eq(counter_get(&counters(&r)->rows_made), 2);
+	rig_unmake(&r);
+	rcu_thread_end();
+	free(h);
+}
+END_TEST
+
+START_TEST(sums_take_no_block_that_a_message_may_need)
+{
+	struct wish w = {
+		.yaml = ANY, .blocks = 2, .batch_rows = 1, .batch_us = NEVER_US, .statistics = true
+	};
+	struct hep *h = malloc(sizeof(*h));
+	struct block *first, *second;
+	uint64_t sums = 0;
+	struct rig r;
+
+	rcu_thread_begin();
+	rig_make(&r, &w);
+	hep_sip(h);
+	worker_listener_ops.tend(r.worker, 1);
+	give_at(&r, h, WALL_US, 1);
+	worker_listener_ops.tend(r.worker, 2000000); /* one is free: it stays */
+	first = worker_take_sealed(r.worker);
+	ck_assert(!first->is_statistics);
+	ck_assert_ptr_null(worker_take_sealed(r.worker));
+	give_at(&r, h, WALL_US, 2000001);
+	second = worker_take_sealed(r.worker);
+	ck_assert(second && !second->is_statistics);
+	worker_give_back(r.worker, first);
+	worker_give_back(r.worker, second);
+	worker_listener_ops.tend(r.worker, 9000000);
+	ck_assert_uint_eq(take_rows_and(&r, &sums), 0);
+	ck_assert_uint_gt(sums, 0); /* of both messages */
+	ck_assert_uint_eq(counter_get(&worker_tally(r.worker)->lost), 0);
+	rig_unmake(&r);
+	rcu_thread_end();
+	free(h);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("worker");
@@ -1393,6 +1483,8 @@ int main(void)
 	tcase_add_test(t, there_is_no_room_for_streams_under_pressure);
 	tcase_add_test(t, listener_goes_on_when_no_block_is_free);
 	tcase_add_test(t, receiving_allocates_nothing);
+	tcase_add_test(t, sums_have_blocks_of_their_own_each_second);
+	tcase_add_test(t, sums_take_no_block_that_a_message_may_need);
 	suite_add_tcase(s, t);
 	runner = srunner_create(s);
 	srunner_run_all(runner, CK_ENV);
