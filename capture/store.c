@@ -25,6 +25,7 @@ static int writer_make(struct store *s, const struct conf *conf, struct spool *s
 				    .db = &s->db,
 				    .owner = owner,
 				    .node_id = conf->node_id,
+				    .troubled = &s->troubled_writers,
 				    .is_statistics = is_statistics,
 				    .batch_rows = conf->storage.batch_rows };
 

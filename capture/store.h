@@ -27,6 +27,7 @@ struct store {
 	struct admin *admin;
 	struct writer *writers[STORE_MAX_WRITERS];
 	unsigned writer_count;
+	_Atomic unsigned troubled_writers;
 	struct writer *statistics; /* one of them; NULL: there is nothing for it */
 	struct thread admin_thread, db_thread[STORE_MAX_WRITERS];
 };

@@ -100,6 +100,8 @@ void batch_clear(struct batch *b)
 {
 	b->blocks = b->rows = b->runs = 0;
 	b->from = NULL;
+	b->error_code = 0;
+	b->error[0] = '\0';
 }
 
 uint32_t batch_rows(const struct batch *b)
@@ -552,6 +554,8 @@ static int64_t refused_one(struct batch *b, size_t first, size_t count)
 {
 	if (count == 1)
 		return 0;
+	if (b->error_code == 1153) /* of our own: it was not sent */
+		return -1;
 	if (!b->to->table.is_transactional && b->error_code != 1062)
 		return rows_in(b, first, count);
 	return db_refused_row(b->db);

@@ -2,7 +2,9 @@
 #include "storage/db.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <mysql.h>
+#include <mysqld_error.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,8 +64,13 @@ static bool is_one_of(unsigned code, const unsigned *codes)
  */
 static int error_class(unsigned code)
 {
-	static const unsigned connection[] = { 1053, 1927, 1158, 1159, 1160, 1161, 1180, 1317, 0 };
-	static const unsigned retry[] = { 1205, 1213, 1040, 1203, 1047, 1290, 1836, 1021, 1114, 0 };
+	static const unsigned connection[] = { 1053, 1927, 1153, 1156, 1157, 1158,
+					       1159, 1160, 1161, 1180, 1317, 0 };
+	static const unsigned retry[] = { 1205, 1213, 1040, 1203, 1047, 1290, 1836, 1021, 1114,
+					  /* a server in need, or whose disk or settings are */
+					  1020, 1026, 1030, 1034, 1035, 1036, 1037, 1038, 1041,
+					  1129, 1194, 1195, 1206, 1223, 1226, 1297, 1637, 1792,
+					  1812, 1932, 1969, 0 };
 	static const unsigned missing[] = { 1526, 1146, 0 };
 	static const unsigned columns[] = { 1054, 1136, 1412, 1615, 0 };
 	static const unsigned denied[] = { 1044, 1045, 1142, 1143, 1049, 1698, 0 };
@@ -199,6 +206,14 @@ uint64_t db_max_packet(const struct db *db)
 	return db->max_packet;
 }
 
+int db_packet_has_changed(struct db *db)
+{
+	uint64_t now = db->max_packet;
+	int64_t rows = db_query(db, packet_size_read, &now, "SELECT @@GLOBAL.max_allowed_packet");
+
+	return rows < 0 ? (int)rows : now != db->max_packet;
+}
+
 /* ---- statements ---- */
 
 int64_t db_run(struct db *db, const char *format, ...)
@@ -324,14 +339,39 @@ static int bulk_prepare(struct db_insert *in, const char *sql)
 	return HT_OK;
 }
 
+static int packet_too_large(struct db *db, uint64_t bytes)
+{
+	db->last_errno = ER_NET_PACKET_TOO_LARGE;
+	snprintf(db->last_error, sizeof(db->last_error),
+		 "%" PRIu64 " octets are more than the server's max_allowed_packet of %" PRIu64,
+		 bytes, db->max_packet);
+	return HT_EROW;
+}
+
+/* Octets of a bulk statement with a lone row, or some more. */
+static uint64_t bulk_row_bytes(struct db_insert *in, size_t row, db_row_fn *fn, void *ctx)
+{
+	uint64_t bytes = 16;
+
+	fn(ctx, row, in->value);
+	for (unsigned i = 0; i < in->columns; i++)
+		bytes += 12 + (in->column[i].kind == DB_TEXT || in->column[i].kind == DB_BINARY
+				       ? in->value[i].len
+				       : 0);
+	return bytes;
+}
+
 static int bulk_run(struct db_insert *in, size_t first, size_t count, db_row_fn *fn, void *ctx)
 {
 	unsigned rows = (unsigned)count;
+	uint64_t bytes = count == 1 ? bulk_row_bytes(in, first, fn, ctx) : 0;
 
 	in->fn = fn;
 	in->ctx = ctx;
 	in->first = in->failed_first = first;
 	in->failed_count = count;
+	if (bytes > in->db->max_packet)
+		return packet_too_large(in->db, bytes);
 	if (mysql_stmt_attr_set(in->stmt, STMT_ATTR_ARRAY_SIZE, &rows) ||
 	    mysql_stmt_attr_set(in->stmt, STMT_ATTR_CB_USER_DATA, in) ||
 	    mysql_stmt_attr_set(in->stmt, STMT_ATTR_CB_PARAM, (const void *)(uintptr_t)bulk_row))
@@ -385,11 +425,12 @@ static void sql_append_value(struct db_insert *in, enum db_kind kind, const stru
 
 static int multi_row_send(struct db_insert *in)
 {
-	int err = mysql_real_query(in->db->my, in->sql, (unsigned long)in->sql_len) ? failed(in->db)
-										    : HT_OK;
+	size_t len = in->sql_len;
 
 	in->sql_len = 0;
-	return err;
+	if (len >= in->db->max_packet)
+		return packet_too_large(in->db, len);
+	return mysql_real_query(in->db->my, in->sql, (unsigned long)len) ? failed(in->db) : HT_OK;
 }
 
 static int multi_row_add(struct db_insert *in)

@@ -62,6 +62,10 @@ const char *db_last_error(const struct db *db);
 /** The server's max_allowed_packet, octets. */
 uint64_t db_max_packet(const struct db *db);
 
+/** Ask the server whether new connections have another one. @return 1 or 0; an error as db_run().
+ */
+HT_MUST_CHECK int db_packet_has_changed(struct db *db);
+
 /**
  * Run one statement that returns no rows.
  * @return rows changed (>= 0); HT_ECONN, HT_ERETRY, HT_EMISSING, HT_ECOLUMNS, HT_EDENIED, HT_EROW,
@@ -102,7 +106,8 @@ HT_MUST_CHECK int db_insert_prepare(struct db_insert **out, struct db *db, const
 void db_insert_free(struct db_insert *in);
 
 /**
- * Insert rows @p first to @p first + @p count - 1: one bulk statement, or multi-row INSERTs.
+ * Insert rows @p first to @p first + @p count - 1: one bulk statement, or multi-row INSERTs. What
+ * is larger than max_allowed_packet is not sent, since the server would hang up: HT_EROW, 1153.
  * @return HT_OK or an error as db_run(); then the transaction has to be rolled back.
  */
 HT_MUST_CHECK int db_insert_run(struct db_insert *in, size_t first, size_t count, db_row_fn *fn,

@@ -12,7 +12,7 @@
 /* What a walk over a segment found. */
 struct found {
 	uint64_t bytes;	   /* up to the end of the last whole block; 0: there is none */
-	uint64_t last_seq; /* of whole blocks */
+	uint64_t last_seq; /* of whole blocks that belong here; 0: there is none */
 	uint64_t rows;	   /* of the stream up to there */
 	uint32_t node_id;
 };
@@ -39,13 +39,28 @@ static int segment_walk(const struct stream *st, const struct segment *seg, void
 			return err;
 		at += h.bytes;
 		out->bytes = at;
-		if (h.seq <= out->last_seq) /* there twice: reading passes it over */
-			continue;
+		if (h.seq < seg->first_seq || h.seq <= out->last_seq)
+			continue; /* there twice, or under a wrong name: reading passes it over */
 		out->last_seq = h.seq;
 		out->node_id = h.node_id;
 		out->rows = h.rows_before + h.rows;
 	}
 	return HT_OK;
+}
+
+/* Is what lies behind the last whole block one that is all there, and damaged, rather than cut off
+ * while it was written? Then its head, if that goes on from the block before, says what is lost. */
+static bool tail_is_block(struct stream *st, const struct segment *seg, const struct found *found)
+{
+	struct block_head buf, h;
+
+	if (segment_block_at(seg->fd, found->bytes, seg->bytes, false, &buf, &h) < 0 ||
+	    found->bytes + h.bytes != seg->bytes || h.stream != st->id ||
+	    h.seq != found->last_seq + 1 || h.rows_before != found->rows)
+		return false; /* of a stream's first block these are 1 and 0 */
+	st->tail_seq = h.seq;
+	st->tail_rows = h.rows;
+	return true;
 }
 
 /* What lies behind the last whole block: one that was being written goes, anything else is kept for
@@ -56,7 +71,7 @@ static uint64_t tail_settle(struct spool *s, struct stream *st, struct segment *
 	uint64_t tail = seg->bytes - found->bytes;
 	uint64_t seq = found->bytes ? found->last_seq : seg->first_seq - 1;
 
-	if (tail && (!is_last || tail > BLOCK_MAX_BYTES)) {
+	if (tail && (tail_is_block(st, seg, found) || !is_last || tail > BLOCK_MAX_BYTES)) {
 		segment_set_aside(s, st, seg, found->bytes, seq + 1);
 		return tail;
 	}
@@ -83,7 +98,7 @@ static void segment_settle(struct spool *s, struct stream *st, struct segment *s
 		st->last_seq = before;
 	if (st->last_seq < found->last_seq)
 		st->last_seq = found->last_seq;
-	if (found->bytes) {
+	if (found->last_seq) {
 		st->node_id = found->node_id;
 		st->rows = found->rows;
 	}
@@ -96,7 +111,7 @@ static int last_block_find(struct spool *s, struct stream *st, void *buf)
 	uint64_t kept;
 	int err;
 
-	for (size_t i = st->segment_count; i-- > 0 && !found.bytes;) {
+	for (size_t i = st->segment_count; i-- > 0 && !found.last_seq;) {
 		struct segment *seg = &st->segments[i];
 
 		err = segment_walk(st, seg, buf, &found);

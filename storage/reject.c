@@ -37,6 +37,7 @@ const char *reject_reason_name(enum reject_reason reason)
 enum reject_reason reject_reason_of(unsigned code)
 {
 	switch (code) {
+	case 1153:
 	case 1406:
 		return REJECT_TOO_LONG;
 	case 1366:

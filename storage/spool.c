@@ -260,6 +260,10 @@ static int spool_recover_file(struct spool *s, const char *name)
 		(void)unlinkat(s->dir_fd, name, 0);
 	if (!segment_name_read(name, &id, &first_seq))
 		return HT_OK;
+	if (fstatat(s->dir_fd, name, &stat, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISREG(stat.st_mode)) {
+		log_warning("spool: %s/%s: not a file; left alone", s->options.dir, name);
+		return HT_OK;
+	}
 	if (!spool_find(s, id)) {
 		err = spool_add_stream(s, id, false, writer_of_old(s, id));
 		if (err < 0)
@@ -267,8 +271,11 @@ static int spool_recover_file(struct spool *s, const char *name)
 	}
 	st = spool_find(s, id);
 	fd = openat(s->dir_fd, name, (s->options.read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
+	if (fd < 0) {
+		err = -errno;
+		log_error("spool: %s/%s: %s", s->options.dir, name, ht_strerror(err));
+		return err;
+	}
 	if (fstat(fd, &stat) < 0 || !stream_add_segment(st, first_seq, fd)) {
 		close(fd);
 		return -ENOMEM;
@@ -502,7 +509,7 @@ static int segment_for_append(struct spool *s, struct stream *st, struct segment
 	int fd;
 
 	*out = seg;
-	if (seg && (!seg->bytes || seg->bytes < segment_full_bytes(s, st)))
+	if (seg && !seg->is_closed && (!seg->bytes || seg->bytes < segment_full_bytes(s, st)))
 		return HT_OK;
 	segment_name(name, st->id, st->last_seq + 1);
 	fd = segment_open(s, st, name);
@@ -556,8 +563,11 @@ static int append_to(struct spool *s, struct stream *st, struct block *b)
 	if (counter_get(&s->counters.bytes) + h->bytes > s->options.max_bytes)
 		return HT_EFULL;
 	err = segment_write(seg, b->bytes, h->bytes);
-	if (err < 0)
+	if (err < 0) {
+		seg->is_closed = seg->bytes > 0; /* so that it can expire: it may be what fills the
+						    disk, or lie on a bad place of it */
 		return err;
+	}
 	counter_add(b->is_statistics ? &s->counters.deltas_appended : &s->counters.rows_appended,
 		    h->rows); /* before a writer can see the block */
 	counter_add(&s->counters.blocks_appended, 1);

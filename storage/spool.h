@@ -47,6 +47,7 @@ struct segment {
 	uint64_t bytes;		      /* of whole blocks; until it was looked at, of the file */
 	uint64_t kept_bytes;	      /* behind them: no block, but on the disk */
 	uint64_t done_us;	      /* monotonic time its last block was committed; 0: not yet */
+	bool is_closed;		      /* appending to it failed: what comes goes to another */
 	uint64_t synced_bytes;	      /* ht-spool's */
 	int fd;
 };
@@ -65,7 +66,9 @@ struct stream {
 	uint64_t bytes;	    /* appended and not yet removed */
 	uint64_t committed; /* seq */
 	uint64_t alive_us;  /* monotonic time the database last answered this stream's writer */
-	int next_fd;	    /* allocated for the next segment; -1: none. ht-spool's */
+	uint64_t tail_seq, tail_rows; /* of a damaged block behind the last whole one; 0: none. The
+					 writer's */
+	int next_fd;		      /* allocated for the next segment; -1: none. ht-spool's */
 };
 
 /* Where a writer reads next. */
@@ -179,6 +182,10 @@ HT_MUST_CHECK int stream_seek(struct stream *st, struct stream_pos *pos, uint64_
  */
 HT_MUST_CHECK int stream_read(struct spool *s, struct stream *st, struct stream_pos *pos, void *buf,
 			      size_t buf_len, uint32_t max_rows, size_t *len, uint64_t *lost);
+
+/** Take what cannot be read from a disk for zeros, and so for damage like any other, in all that
+ * this thread reads from now on. Threads: the stream's writer, after it tried long enough. */
+void stream_pass_unreadable(bool on);
 
 struct block_head;
 

@@ -15,20 +15,43 @@
 
 #define BAD_MOST 16 /* damaged segments are kept; the disk is not theirs */
 
-static int read_at(int fd, void *buf, size_t len, uint64_t offset)
+#define UNREADABLE 4096 /* octets that a disk does not give back, at least */
+
+static _Thread_local bool pass_unreadable;
+
+void stream_pass_unreadable(bool on)
 {
-	size_t done = 0;
+	pass_unreadable = on;
+}
+
+/* As much as can be read, which is less than @p len only in front of a place that cannot be; -errno
+ * if that is nothing. */
+static ssize_t read_some(int fd, void *buf, size_t len, uint64_t offset)
+{
+	size_t done = 0, gap;
 	ssize_t n;
 
 	while (done < len) {
 		n = pread(fd, (uint8_t *)buf + done, len - done, (off_t)(offset + done));
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
+		if (n <= 0 && !pass_unreadable)
+			return done ? (ssize_t)done : n < 0 ? -errno : -EIO;
+		if (n <= 0) {
+			gap = UNREADABLE - (offset + done) % UNREADABLE;
+			n = (ssize_t)(gap < len - done ? gap : len - done);
+			memset((uint8_t *)buf + done, 0, (size_t)n);
+		}
 		done += (size_t)n;
 	}
-	return HT_OK;
+	return (ssize_t)done;
+}
+
+static int read_at(int fd, void *buf, size_t len, uint64_t offset)
+{
+	ssize_t n = read_some(fd, buf, len, offset);
+
+	return n < 0 ? (int)n : (size_t)n < len ? -EIO : HT_OK;
 }
 
 int segment_block_at(int fd, uint64_t offset, uint64_t end, bool in_full, void *buf,
@@ -301,14 +324,14 @@ static int segment_read(const struct segment *seg, struct stream *st, const stru
 			void *buf, size_t buf_len, uint32_t max_rows, size_t *len)
 {
 	size_t want = seg->bytes - pos->offset < buf_len ? seg->bytes - pos->offset : buf_len;
+	ssize_t got = read_some(seg->fd, buf, want, pos->offset);
 	int64_t whole;
-	int err = read_at(seg->fd, buf, want, pos->offset);
 
-	if (err < 0)
-		return err;
-	whole = whole_blocks(buf, want, st->id, pos->seq, max_rows);
+	if (got < 0)
+		return (int)got;
+	whole = whole_blocks(buf, (size_t)got, st->id, pos->seq, max_rows);
 	if (whole < 0)
-		return (int)whole;
+		return (size_t)got < want ? -EIO : (int)whole;
 	*len = (size_t)whole;
 	return HT_OK;
 }

@@ -27,7 +27,8 @@
 #define BLAME_US	30000000 /* ... and so long */
 #define TAKEN_TRIES	3	 /* as is a taken id after so many new ones */
 #define SKIP_IDS	1000	 /* at a time, where somebody else takes them too */
-#define TICK_US		5000000	 /* how often an idle connection is proven to be one */
+#define IDLE_MS		1000
+#define TICK_US		5000000 /* how often an idle connection is proven to be one */
 
 /* A stream as its writer knows it. */
 struct source {
@@ -42,6 +43,15 @@ struct source {
 					 (monotonic); 0: none */
 	uint64_t tried_seq;	      /* last block of the last transaction that went to COMMIT */
 	struct batch_result tried; /* what it stored, should the ledger say that it went through */
+
+	/* tries of the same blocks */
+	uint64_t failed_seq;
+	unsigned failures, taken_ids;
+	uint32_t last_day;	   /* in the next try rows of later days are refused */
+	uint64_t failing_since_us; /* monotonic */
+	unsigned wait_ms;	   /* between the last try and the next; 0: nothing is wrong */
+	uint64_t not_before_us;	   /* monotonic */
+	bool is_in_trouble;	   /* it was told */
 };
 
 struct writer {
@@ -62,13 +72,7 @@ struct writer {
 	struct batch *batch;
 	struct sums *sums; /* of a writer of statistics; else NULL */
 
-	/* tries of the same blocks */
-	uint64_t tried_stream, tried_seq;
-	unsigned failures, taken_ids;
-	uint32_t last_day;	   /* in the next try rows of later days are refused */
-	uint64_t failing_since_us; /* monotonic */
-
-	unsigned wait_ms;   /* before the next try; 0: nothing is wrong */
+	unsigned wait_ms;   /* before the next connection; 0: nothing is wrong */
 	bool is_told;	    /* the trouble was logged */
 	uint64_t ticked_us; /* monotonic */
 };
@@ -202,6 +206,17 @@ static void doubt_settle(struct writer *w, const struct source *src, uint64_t se
 		counter_add(&w->counters.stored[some], rows);
 }
 
+/* The last block that an earlier start left was damaged: its rows are lost, unless the ledger has
+ * them. */
+static void tail_tell(struct writer *w, struct stream *st, uint64_t seq)
+{
+	if (st->tail_seq > seq) {
+		counter_add(&w->counters.recovered, st->tail_rows);
+		counter_add(&w->counters.lost_damage, st->tail_rows);
+	}
+	st->tail_seq = 0;
+}
+
 /*
  * The ledger was read: what it says goes. Ahead of us: a transaction of which we did not hear went
  * through. Behind us: the database forgot some that it had confirmed; they are stored again. An old
@@ -235,6 +250,7 @@ static int ledger_follow(struct writer *w, struct source *src, uint64_t seq)
 			  ", the spool begins at %" PRIu64
 			  ": what lies between was stored once and removed; an older backup?",
 			  seq, src->stream->id, stream_oldest(src->stream));
+	tail_tell(w, src->stream, seq);
 	src->is_known = true;
 	src->in_doubt = false;
 	source_move(src, seq, rows);
@@ -246,7 +262,8 @@ static int source_claim(struct writer *w, struct source *src)
 	uint64_t seq;
 	int err = stream_recover(w->options.spool, src->stream);
 
-	if (err == HT_OK && src->stream->last_seq == 0 && !src->stream->is_live)
+	if (err == HT_OK && src->stream->last_seq == 0 && !src->stream->is_live &&
+	    !src->stream->tail_seq)
 		src->is_stopped = true; /* it never had a whole block */
 	if (err < 0 || src->is_stopped)
 		return err;
@@ -267,21 +284,24 @@ static int source_claim(struct writer *w, struct source *src)
 
 /* ---- one transaction ---- */
 
-static void failures_begin(struct writer *w, const struct source *src)
+static void failures_begin(struct source *src)
 {
-	if (w->tried_stream == src->stream->id && w->tried_seq == src->pos.seq)
+	if (src->failed_seq == src->pos.seq)
 		return;
-	w->tried_stream = src->stream->id;
-	w->tried_seq = src->pos.seq;
-	w->failures = w->taken_ids = 0;
-	w->last_day = UINT32_MAX;
+	src->failed_seq = src->pos.seq;
+	src->failures = src->taken_ids = 0;
+	src->last_day = UINT32_MAX;
 }
 
 /* An error that nobody knows does not stop a stream for ever. */
-static bool rows_are_to_blame(const struct writer *w)
+static bool is_tried_enough(const struct source *src)
 {
-	return w->taken_ids > TAKEN_TRIES ||
-	       (w->failures >= BLAME_TRIES && clock_mono_us() - w->failing_since_us >= BLAME_US);
+	return src->failures >= BLAME_TRIES && clock_mono_us() - src->failing_since_us >= BLAME_US;
+}
+
+static bool rows_are_to_blame(const struct source *src)
+{
+	return src->taken_ids > TAKEN_TRIES || is_tried_enough(src);
 }
 
 static int ledger_step(struct writer *w, const struct source *src)
@@ -299,7 +319,7 @@ static int messages_store(struct writer *w, struct source *src)
 
 	if (err < 0)
 		return err;
-	err = batch_insert(w->batch, w->db, &w->lease, rows_are_to_blame(w), w->last_day);
+	err = batch_insert(w->batch, w->db, &w->lease, rows_are_to_blame(src), src->last_day);
 	if (err == HT_OK)
 		err = ledger_step(w, src);
 	if (err < 0)
@@ -335,14 +355,17 @@ static int transaction(struct writer *w, struct source *src)
 
 static int step(struct writer *w, struct source *src)
 {
-	int err = src->in_doubt ? source_claim(w, src) : HT_OK;
+	int err;
 
+	failures_begin(src);
+	stream_pass_unreadable(is_tried_enough(src));
+	err = src->in_doubt ? source_claim(w, src) : HT_OK;
 	batch_clear(w->batch);
 	if (err == HT_OK && !src->is_stopped)
 		err = batch_read(w, src);
 	if (err < 0 || batch_rows(w->batch) == 0)
 		return err;
-	failures_begin(w, src);
+	failures_begin(src); /* reading may have moved it */
 	err = transaction(w, src);
 	if (err == HT_OK)
 		batch_is_committed(w, src);
@@ -385,12 +408,33 @@ static int connect_if_not(struct writer *w)
 
 /* ---- trouble ---- */
 
-static void back_off(struct writer *w)
+/* Between 3/4 and all of the time, so that servers that lost the same database do not come back as
+ * one. */
+static unsigned with_jitter(unsigned ms)
 {
-	w->wait_ms = w->wait_ms ? 2 * w->wait_ms : WAIT_FIRST_MS;
-	if (w->wait_ms > WAIT_MOST_MS)
-		w->wait_ms = WAIT_MOST_MS;
+	return ms - (unsigned)(clock_mono_us() % (ms / 4 + 1));
+}
+
+static void back_off(struct writer *w, unsigned *wait_ms)
+{
+	*wait_ms = *wait_ms ? 2 * *wait_ms : WAIT_FIRST_MS;
+	if (*wait_ms > WAIT_MOST_MS)
+		*wait_ms = WAIT_MOST_MS;
 	counter_add(&w->counters.retries, 1);
+}
+
+/* What the server said, if it was the server: about the batch, else about the ledger or the
+ * connection. What hinders ht-admin it tells itself. */
+static unsigned trouble_words(const struct writer *w, int err, const char *table,
+			      const char **words)
+{
+	unsigned code = batch_error(w->batch, words);
+
+	if (!w->db || (!**words && !table[0] && err < HT_ERROR_END)) {
+		code = db_last_errno(w->db);
+		*words = db_last_error(w->db);
+	}
+	return code;
 }
 
 /* Statistics wait by themselves. */
@@ -402,13 +446,13 @@ static void tell_sums_trouble(struct writer *w, int err)
 		  ht_strerror(err), words[0] ? ": " : "", words);
 }
 
-/* One line when it begins; the end is told by all_is_well(). */
+/* One line when it begins, of whichever writer is the first; the end is told by all_is_well(). */
 static void tell_trouble(struct writer *w, int err)
 {
-	const char *words;
-	unsigned code = batch_error(w->batch, &words);
 	char table[LAYOUT_NAME];
+	const char *words;
 	uint32_t day;
+	unsigned code;
 
 	atomic_store_explicit(&w->counters.is_up, false, memory_order_relaxed);
 	if (w->is_told || err == HT_ESTOP || (w->sums && (err == HT_ECONN || !w->db)))
@@ -418,28 +462,34 @@ static void tell_trouble(struct writer *w, int err)
 		tell_sums_trouble(w, err);
 		return;
 	}
+	if (atomic_fetch_add(w->options.troubled, 1) > 0)
+		return;
 	(void)batch_trouble(w->batch, table, &day);
-	if (!*words && (err == HT_ECONN || !w->db)) {
-		code = db_last_errno(w->db);
-		words = db_last_error(w->db);
-	}
-	log_error("database: %s%s%s%s%s%s; rows wait in the spool", table[0] ? "table " : "", table,
+	code = trouble_words(w, err, table, &words);
+	log_error("%s: %s%s%s%s%s%s; rows wait in the spool",
+		  err < HT_ERROR_END ? "database" : "storage", table[0] ? "table " : "", table,
 		  table[0] ? ": " : "", ht_strerror(err), *words ? ": " : "", words);
 	if (code)
 		log_debug("database: errno %u", code);
 }
 
+/* Connected, and the server answers: well, unless a stream is still held up. */
 static void all_is_well(struct writer *w)
 {
 	w->wait_ms = 0;
-	if (w->is_told)
-		log_info("%s: stores again", w->sums ? "statistics" : "database");
+	for (size_t i = 0; i < w->source_count; i++)
+		if (w->sources[i].is_in_trouble && !w->sources[i].is_stopped)
+			return;
+	if (w->is_told && w->sums)
+		log_info("statistics: stores again");
+	else if (w->is_told && atomic_fetch_sub(w->options.troubled, 1) == 1)
+		log_info("database: stores again");
 	w->is_told = false;
 	atomic_store_explicit(&w->counters.is_up, true, memory_order_relaxed);
 }
 
 /* What the failed transaction needs before the next try; HT_OK: at once. */
-static int mend(struct writer *w, int err)
+static int mend(struct writer *w, struct source *src, int err)
 {
 	struct place place;
 	char table[LAYOUT_NAME];
@@ -447,8 +497,8 @@ static int mend(struct writer *w, int err)
 
 	db_rollback(w->db);
 	if (err == HT_EDUPLICATE && !w->sums) {
-		w->taken_ids++;
-		return lease_skip(&w->lease, w->db, w->options.node_id, SKIP_IDS * w->taken_ids);
+		src->taken_ids++;
+		return lease_skip(&w->lease, w->db, w->options.node_id, SKIP_IDS * src->taken_ids);
 	}
 	if (w->sums)
 		sums_forget(w->sums); /* the tables may have been mended, or changed again */
@@ -462,33 +512,48 @@ static int mend(struct writer *w, int err)
 		err = admin_ask_days(w->options.admin, place, &last_day);
 	if (err != HT_EFUTURE)
 		return err;
-	w->last_day = last_day;
+	src->last_day = last_day;
 	return HT_OK;
 }
 
-/* The transaction failed, or the connection could not be made. Nothing is given up; the question is
- * only what comes before the next try. */
-static void handle(struct writer *w, int err)
+static void connection_failed(struct writer *w, int err)
 {
-	w->last_day = UINT32_MAX;
-	if (err == HT_ECONN || !w->db) {
-		tell_trouble(w, err);
-		disconnect(w);
-		back_off(w);
-		return;
-	}
-	if (err == HT_EDB && w->failures++ == 0)
-		w->failing_since_us = clock_mono_us();
+	tell_trouble(w, err);
+	disconnect(w);
+	back_off(w, &w->wait_ms);
+}
+
+static void source_told(struct writer *w, struct source *src, int err)
+{
+	src->is_in_trouble = true;
+	tell_trouble(w, err);
+}
+
+/* A transaction failed. Nothing is given up; the question is only what comes before the next try.
+ * Other streams go on meanwhile. */
+static void source_failed(struct writer *w, struct source *src, int err)
+{
+	if ((err == HT_EDB || err == -EIO) && src->failures++ == 0)
+		src->failing_since_us = clock_mono_us();
 	if (err != HT_EMISSING && err != HT_ECOLUMNS && err != HT_ERETRY && err != HT_EOWNER &&
 	    err != HT_EDUPLICATE)
-		tell_trouble(w, err);
+		source_told(w, src, err);
 	if (err == HT_EDUPLICATE)
 		counter_add(&w->counters.retries, 1);
-	err = mend(w, err);
-	if (err < 0 && err != HT_EOWNER)
-		back_off(w);
-	if (w->wait_ms > 1000)
-		tell_trouble(w, err);
+	err = mend(w, src, err);
+	if (err < 0 && err != HT_EOWNER) {
+		back_off(w, &src->wait_ms);
+		src->not_before_us = clock_mono_us() + 1000ULL * with_jitter(src->wait_ms);
+	}
+	if (src->wait_ms > 1000)
+		source_told(w, src, err);
+}
+
+static void source_is_well(struct source *src)
+{
+	src->wait_ms = 0;
+	src->not_before_us = 0;
+	src->is_in_trouble = false;
 }
 
 /* ---- the thread ---- */
@@ -507,11 +572,12 @@ static bool source_has_work(const struct source *src)
 static struct source *source_choose(struct writer *w)
 {
 	struct source *live = NULL, *old = NULL;
+	uint64_t now_us = clock_mono_us();
 
 	for (size_t i = 0; i < w->source_count; i++) {
 		struct source *src = &w->sources[i];
 
-		if (!source_has_work(src))
+		if (src->not_before_us > now_us || !source_has_work(src))
 			continue;
 		if (src->stream->is_live)
 			live = src;
@@ -547,14 +613,19 @@ static void sources_clean(struct writer *w)
 static int tick(struct writer *w)
 {
 	uint64_t now_us = clock_mono_us();
-	int64_t rows;
+	int err;
 
 	if (now_us - w->ticked_us < TICK_US)
 		return HT_OK;
 	w->ticked_us = now_us;
-	rows = db_run(w->db, "DO 1");
-	if (rows < 0)
-		return (int)rows;
+	err = db_packet_has_changed(w->db);
+	if (err < 0)
+		return err;
+	if (err > 0) { /* that goes for new connections only */
+		log_info("database: max_allowed_packet was changed: connecting again");
+		disconnect(w);
+		return HT_OK;
+	}
 	for (size_t i = 0; i < w->source_count; i++)
 		if (!w->sources[i].in_doubt)
 			stream_alive(w->sources[i].stream);
@@ -571,23 +642,30 @@ static void wait_for_work(struct writer *w, int timeout_ms)
 		log_debug("writer: %s", ht_strerror(-errno));
 }
 
-/* Between 3/4 and all of the time, so that servers that lost the same database do not come back as
- * one. */
-static int with_jitter(unsigned ms)
+static bool is_finished(const struct writer *w)
 {
-	return (int)(ms - (unsigned)(clock_mono_us() % (ms / 4 + 1)));
+	for (size_t i = 0; i < w->source_count; i++)
+		if (source_has_work(&w->sources[i]))
+			return false;
+	return atomic_load(&w->finish);
 }
 
-static bool is_finished(const struct writer *w, const struct source *src)
+/* Until a stream that waits for its next try comes to it. */
+static int idle_ms(const struct writer *w)
 {
-	return atomic_load(&w->finish) && !src;
+	uint64_t now_us = clock_mono_us(), until_us = now_us + IDLE_MS * 1000;
+
+	for (size_t i = 0; i < w->source_count; i++)
+		if (source_has_work(&w->sources[i]) && w->sources[i].not_before_us < until_us)
+			until_us = w->sources[i].not_before_us;
+	return until_us > now_us ? (int)((until_us - now_us) / 1000) + 1 : 0;
 }
 
 /* New work does not shorten the wait; the end does. */
 static void wait_before_retry(struct writer *w)
 {
 	uint64_t now_us = clock_mono_us();
-	uint64_t until_us = now_us + 1000ULL * (uint64_t)with_jitter(w->wait_ms);
+	uint64_t until_us = now_us + 1000ULL * with_jitter(w->wait_ms);
 
 	while (now_us < until_us && !atomic_load(&w->stop)) {
 		wait_for_work(w, (int)((until_us - now_us) / 1000) + 1);
@@ -595,28 +673,45 @@ static void wait_before_retry(struct writer *w)
 	}
 }
 
+/* One transaction of the stream whose turn it is. *any: was there one? @return an error of the
+ * connection. */
+static int turn(struct writer *w, bool *any)
+{
+	struct source *src = source_choose(w);
+	int err = src ? step(w, src) : HT_OK;
+
+	*any = src != NULL;
+	if (err < 0)
+		src->last_day = UINT32_MAX;
+	if (err == HT_ECONN)
+		return err;
+	if (err < 0)
+		source_failed(w, src, err);
+	else if (src)
+		source_is_well(src);
+	return HT_OK;
+}
+
 void writer_run(struct writer *w)
 {
 	while (!atomic_load(&w->stop)) {
+		bool any = false;
 		int err = connect_if_not(w);
-		struct source *src = NULL;
 
-		if (err == HT_OK) {
-			src = source_choose(w);
-			err = src ? step(w, src) : HT_OK;
-		}
+		if (err == HT_OK)
+			err = turn(w, &any);
 		if (err == HT_OK)
 			err = tick(w);
-		if (err == HT_OK) {
-			all_is_well(w);
-			if (is_finished(w, src))
-				break;
-			if (!src)
-				wait_for_work(w, 1000);
+		if (err < 0) {
+			connection_failed(w, err);
+			wait_before_retry(w);
 			continue;
 		}
-		handle(w, err);
-		wait_before_retry(w);
+		all_is_well(w);
+		if (!any && is_finished(w))
+			break;
+		if (!any)
+			wait_for_work(w, idle_ms(w));
 	}
 	disconnect(w);
 }

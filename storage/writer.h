@@ -60,6 +60,7 @@ struct writer_options {
 	uint64_t owner;	  /* of this process start */
 	uint32_t node_id; /* whose leases row ids are drawn from */
 	uint32_t batch_rows;
+	_Atomic unsigned *troubled; /* how many writers told of trouble; shared by all of them */
 };
 
 /** @return HT_OK or -errno. writer_free() it. What @p options points to has to live as long. */

@@ -112,6 +112,7 @@ class Database:
         self.socket = str(self.folder / "s")
         self.options = list(options)
         self.process = None
+        self.prefix = []  # before the command: where it runs
         self.log = self.folder / "mariadbd.log"
         self.folder.mkdir(parents=True, exist_ok=True)
 
@@ -132,7 +133,7 @@ class Database:
     def start(self, extra=()):
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                ["mariadbd", "--no-defaults", "--user=root", f"--datadir={self.folder / 'data'}", f"--socket={self.socket}",
+                [*self.prefix, "mariadbd", "--no-defaults", "--user=root", f"--datadir={self.folder / 'data'}", f"--socket={self.socket}",
                  f"--pid-file={self.folder / 'pid'}", f"--tmpdir={self.tmp()}", "--skip-networking", "--innodb-buffer-pool-size=256M",
                  "--innodb-log-file-size=128M", *self.options, *extra],
                 stdout=log, stderr=log, start_new_session=True)
@@ -179,7 +180,7 @@ def unescape(cell):
 class Heptap:
     """A server with a configuration of its own."""
 
-    def __init__(self, binary, folder, db_socket, environment=None, **settings):
+    def __init__(self, binary, folder, db_socket, environment=None, prefix=(), **settings):
         self.binary = str(binary)
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -188,6 +189,7 @@ class Heptap:
         self.log = self.folder / "heptap.log"
         self.file = self.folder / "heptap.yaml"
         self.process = None
+        self.prefix = prefix  # before the command: where it runs
         self.environment = {**os.environ, **(environment or {})}
         self.settings = {"db_socket": db_socket, "spool": self.folder / "spool", "database": "homer_db", "top": "", "storage": "", "user": "root",
                          "listener": "", "spool_max": "4G", "spool_more": "", **settings}
@@ -214,7 +216,7 @@ http: {{ listen: '127.0.0.1:{self.http}' }}
 """)
 
     def command(self, *arguments):
-        return subprocess.run([self.binary, *arguments, "-c", str(self.file)], capture_output=True, text=True)
+        return subprocess.run([*self.prefix, self.binary, *arguments, "-c", str(self.file)], capture_output=True, text=True)
 
     def install(self):
         done = self.command("schema", "install")
@@ -222,7 +224,7 @@ http: {{ listen: '127.0.0.1:{self.http}' }}
 
     def start(self, wait=True):
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen([self.binary, "-c", str(self.file)], stdout=log, stderr=log, env=self.environment,
+            self.process = subprocess.Popen([*self.prefix, self.binary, "-c", str(self.file)], stdout=log, stderr=log, env=self.environment,
                                             start_new_session=True)
         if wait:
             wait_until(self.is_ready, 20, "heptap is ready")
@@ -305,6 +307,42 @@ http: {{ listen: '127.0.0.1:{self.http}' }}
                 s.send(packet)
                 if pause_each and i % pause_each == pause_each - 1:
                     time.sleep(0.001)
+
+
+class SmallDisk:
+    """A file system of a few megabytes on a folder, in a mount namespace of its own that outlives who runs in it. Where the host
+    does not allow that the test is skipped."""
+
+    def __init__(self, folder, megabytes):
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.keeper = subprocess.Popen(
+            ["unshare", "--mount", "--propagation", "private", "sh", "-c", 'mount -t tmpfs -o "size=$1m" tmpfs "$2" && echo made && exec cat',
+             "sh", str(megabytes), str(self.folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        if self.keeper.stdout.readline() != b"made\n":
+            raise Skip("no mount namespace with a tmpfs here: " + self.keeper.communicate()[1].decode(errors="replace").strip())
+        self.prefix = ["nsenter", f"--mount=/proc/{self.keeper.pid}/ns/mnt", "--"]
+        self.inside = pathlib.Path(f"/proc/{self.keeper.pid}/root{self.folder}")  # as it is seen from here
+
+    def fill(self, leave=0):
+        """Take what is free, but for some octets."""
+        with open(self.inside / "filler", "ab") as f:
+            while (size := min(self.free() - leave, 1 << 20)) > 0:
+                try:
+                    f.write(b"x" * size)
+                    f.flush()
+                except OSError:
+                    break
+
+    def free(self):
+        room = os.statvfs(self.inside)
+        return room.f_bavail * room.f_bsize
+
+    def empty(self):
+        (self.inside / "filler").unlink()
+
+    def end(self):
+        self.keeper.communicate()
 
 
 class Metrics:
@@ -491,6 +529,32 @@ def check_once(db, wanted):
     check(not foreign, f"{len(foreign)} that were never sent: {foreign[:10]}")
 
 
+# ---- segments of the spool ----
+
+class Block:
+    """One of a segment: where it lies, how many rows it has, and the numbers of sip() in it."""
+    HEAD = struct.Struct("<QIIQQQQQQIIIHH")
+
+    def __init__(self, path, at, data):
+        self.magic, _, self.size, _, self.stream, self.seq, self.rows_before, _, _, _, self.rows, *_ = self.HEAD.unpack_from(data, at)
+        self.path, self.at = path, at
+        self.bytes = data[at:at + self.size]
+        self.numbers = {int(n) for n in re.findall(rb"Call-ID: n(\d+)@heptap.test", self.bytes)}
+
+
+def blocks_of(path):
+    """The blocks of a segment that nothing happened to, but for a torn end."""
+    data, at, found = path.read_bytes(), 0, []
+    while at + Block.HEAD.size <= len(data):
+        block = Block(path, at, data)
+        check_equal(block.magic, 0x4b4c425054504548, f"magic at {at} of {path}")
+        if at + block.size > len(data):
+            break
+        found.append(block)
+        at += block.size
+    return found
+
+
 # ---- the folder of one test ----
 
 class World:
@@ -502,6 +566,11 @@ class World:
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix=f"heptap-{name[:20]}-"))
         self.db = None
         self.servers = []
+        self.disks = []
+
+    def small_disk(self, folder, megabytes):
+        self.disks.append(SmallDisk(folder, megabytes))
+        return self.disks[-1]
 
     def database(self, options=()):
         self.db = Database(self.folder / "db", options)
@@ -524,5 +593,7 @@ class World:
         if self.db and self.db.process and self.db.process.poll() is None:
             os.kill(self.db.process.pid, signal.SIGCONT)
             self.db.kill()
+        for disk in self.disks:
+            disk.end()
         if not keep:
             shutil.rmtree(self.folder, ignore_errors=True)

@@ -1229,19 +1229,20 @@ static int child_of_limited_files(void)
 	if ((uint64_t)size_of(path) != live(s)->bytes ||
 	    live(s)->last_seq != 2) /* no torn tail stays */
 		return 12;
-	if (try_append(s, 10, 104000, &writer) != -EFBIG)
+	if (try_append(s, 10, 104000, &writer) != HT_OK || !spool_is_ok(s) ||
+	    count_files("*.seg", path) != 2) /* another file has room */
 		return 13;
 	room.rlim_cur = room.rlim_max;
 	setrlimit(RLIMIT_FSIZE, &room);
 	if (try_append(s, 10, 104000, &writer) != HT_OK || !spool_is_ok(s))
 		return 14;
 	v = read_all(s, live(s), 0);
-	if (v->blocks != 3 || v->rows != 30 || v->lost || v->gaps)
+	if (v->blocks != 4 || v->rows != 40 || v->lost || v->gaps)
 		return 15;
 	free(v);
 	spool_close(s);
 	s = open_spool(1, SMALL_MAX);
-	if (counter_get(&spool_counters(s)->torn_bytes) || old(s)->last_seq != 3)
+	if (counter_get(&spool_counters(s)->torn_bytes) || old(s)->last_seq != 4)
 		return 16;
 	spool_close(s);
 	return 0;
