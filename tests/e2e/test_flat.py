@@ -41,7 +41,7 @@ def flat_messages(world, total, rate):
     world.database(["--innodb-flush-log-at-trx-commit=2", "--innodb-buffer-pool-size=1G"])
     h = world.heptap(top="hep_threads: 1")
     world.db.query("ALTER TABLE sip_capture DROP KEY ruri_user, DROP KEY from_user, DROP KEY to_user, DROP KEY pid_user, DROP KEY auth_user, "
-                   "DROP KEY callid_aleg, DROP KEY date")  # the database is not what is looked at
+                   "DROP KEY callid_aleg")  # the database is not what is looked at
     path = packets(world.folder)
     load = subprocess.Popen([sender(), str(path), str(h.port), str(total), str(rate), "calls"], stdout=subprocess.PIPE)
     sizes = []

@@ -292,7 +292,7 @@ def streams_stored(db):
 def test_compressed_table_has_one_writer(world):
     """On 16 CPUs two writers are there, and one gets rows while the table is ROW_FORMAT=COMPRESSED; both when it is DYNAMIC again."""
     db = world.database()
-    h = world.heptap(start=False, environment=MANY_CPUS, storage="batch_rows: 10", top="hep_threads: 1")
+    h = world.heptap(start=False, environment=MANY_CPUS, storage="batch_rows: 10\n  statistics: false", top="hep_threads: 1")
     db.query("ALTER TABLE sip_capture ROW_FORMAT=COMPRESSED")
     h.start()
     wait_until(lambda: "one writer at a time, in 1 of 1: 1 of 2 writers get rows" in h.log_text(), 20, "told")
