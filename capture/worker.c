@@ -131,11 +131,16 @@ static struct block *sums_block(struct worker *w)
 	return w->spare_count > (w->open ? 0U : 1U) ? w->spare[--w->spare_count] : NULL;
 }
 
+/* Behind the rows that were counted, so that whenever the process ends no row is counted that is
+ * not stored. */
 static void sums_write(struct worker *w)
 {
 	struct block *b;
 
-	while (w->statistics && tally_has_sums(w->statistics) && (b = sums_block(w))) {
+	if (!w->statistics || !tally_has_sums(w->statistics))
+		return;
+	seal(w, w->mono_us);
+	while (tally_has_sums(w->statistics) && (b = sums_block(w))) {
 		tally_write(w->statistics, b, w->wall_us);
 		hand_over(w, b);
 	}

@@ -262,7 +262,7 @@ static int source_claim(struct writer *w, struct source *src)
 	uint64_t seq;
 	int err = stream_recover(w->options.spool, src->stream);
 
-	if (err == HT_OK && src->stream->last_seq == 0 && !src->stream->is_live &&
+	if (err == HT_OK && !src->stream->is_live && src->stream->last_seq == 0 &&
 	    !src->stream->tail_seq)
 		src->is_stopped = true; /* it never had a whole block */
 	if (err < 0 || src->is_stopped)

@@ -128,7 +128,7 @@ class Storage(bench.Bench):
             shutil.rmtree(h.folder)
         bench.show(f"(k) rows per second after {seconds} s without the database, drain / bare insert", pairs, "at least", 0.9)
 
-    def growth(self, millions=20, rate=15_000):
+    def growth(self, millions=20, rate=20_000):
         """A million at a time, all into one partition."""
         h = lib.Heptap(self.build / "heptap", self.folder / "growth", self.db.socket, storage="writers: 1", top="hep_threads: 1", spool_max="20G")
         h.install()

@@ -3,7 +3,7 @@ import shutil
 import subprocess
 import time
 
-from lib import check, check_equal, check_once, hep3, sip, wait_until
+from lib import check, check_equal, check_once, hep3, release_only, sip, wait_until
 
 ROOM = 64 << 20
 FIRST = ",".join(f"'n{n}@heptap.test'" for n in range(20))
@@ -33,6 +33,7 @@ def drain(world, h, rows, pace):
     return ready, sent, most
 
 
+@release_only
 def test_restart_with_a_backlog(world):
     """A hundred MiB wait: live rows are stored before them, each row once, memory stays as it was."""
     db = world.database()

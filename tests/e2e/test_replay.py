@@ -14,7 +14,9 @@ def left_behind(world, numbers, **settings):
     """The copy of a spool that a server left when it was killed while its database was away."""
     h = world.heptap("dead", top="node_id: 5", **settings)
     world.db.stop()
-    h.send([hep3(sip(n)) for n in numbers], pause_each=50)
+    for at in range(0, len(numbers), 1000):
+        h.send([hep3(sip(n)) for n in numbers[at:at + 1000]], pause_each=50)
+        wait_until(lambda: h.metrics().sum("heptap_received_total") >= min(at + 1000, len(numbers)), 60, "received")
     wait_until(lambda: h.metrics().sum("heptap_in_spool") == len(numbers), 60, "spooled")
     h.kill()
     copy = world.folder / "copy"
