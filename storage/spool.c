@@ -564,8 +564,10 @@ static int append_to(struct spool *s, struct stream *st, struct block *b)
 		return HT_EFULL;
 	err = segment_write(seg, b->bytes, h->bytes);
 	if (err < 0) {
+		pthread_mutex_lock(&st->lock);
 		seg->is_closed = seg->bytes > 0; /* so that it can expire: it may be what fills the
 						    disk, or lie on a bad place of it */
+		pthread_mutex_unlock(&st->lock);
 		return err;
 	}
 	counter_add(b->is_statistics ? &s->counters.deltas_appended : &s->counters.rows_appended,
