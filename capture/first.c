@@ -81,6 +81,11 @@ static unsigned slot_choose(struct set *set, uint32_t tag, uint64_t *was)
 	return oldest;
 }
 
+void first_expect(const struct first *f, uint64_t hash)
+{
+	__builtin_prefetch(&f->sets[hash & f->mask], 1);
+}
+
 enum first_verdict first_see(struct first *f, uint64_t hash, uint32_t at)
 {
 	struct set *set = &f->sets[hash & f->mask];

@@ -32,6 +32,9 @@ void first_free(struct first *f);
 /** Octets that its slots take once all are touched. */
 uint64_t first_bytes(const struct first *f);
 
+/** A key will be seen soon: its line of the cache is fetched meanwhile. */
+void first_expect(const struct first *f, uint64_t hash);
+
 /**
  * See a key.
  * @param hash  Of the key, seeded. @param at  Its packet's time, s since 1970.

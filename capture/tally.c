@@ -269,18 +269,24 @@ static void text_count(struct tally *t, struct bucket *b, enum delta_kind kind, 
 
 /* ---- what is counted ---- */
 
+static bool begins_nocase(struct view v, const char *lower)
+{
+	uint32_t len = (uint32_t)strlen(lower);
+
+	return v.len >= len && view_is_nocase((struct view){ v.at, len }, lower);
+}
+
 /* "friendly-scanner", "sipvicious" and "sipcli" anywhere in it, in any case. */
 static bool is_scanner(struct view agent)
 {
-	static const char *const known[] = { "friendly-scanner", "sipvicious", "sipcli" };
+	for (; agent.len; agent.at++, agent.len--) {
+		uint8_t lower = agent.at[0] | 0x20;
 
-	for (unsigned k = 0; k < 3; k++) {
-		uint32_t len = (uint32_t)strlen(known[k]);
-
-		for (uint32_t i = 0; i + len <= agent.len; i++)
-			if (ascii_lower(agent.at[i]) == (uint8_t)known[k][0] &&
-			    view_is_nocase((struct view){ agent.at + i, len }, known[k]))
-				return true;
+		if (lower == 's' &&
+		    (begins_nocase(agent, "sipvicious") || begins_nocase(agent, "sipcli")))
+			return true;
+		if (lower == 'f' && begins_nocase(agent, "friendly-scanner"))
+			return true;
 	}
 	return false;
 }
@@ -405,24 +411,31 @@ static void reply_count(struct tally *t, struct bucket *b, const struct msg *m, 
 }
 
 /* Requests by method, CSeq number and Call-ID, replies by code, CSeq and Call-ID. */
-static bool is_first(struct tally *t, const struct msg *m, const struct sip *s)
+uint64_t tally_key(const struct tally *t, const struct sip *s)
 {
 	struct view method = s->is_reply ? s->cseq_method : s->method;
 	uint64_t kind = (uint64_t)number_of(s->cseq) << 32 | (s->is_reply ? s->status + 1ULL : 0);
 	uint64_t hash = XXH3_64bits_withSeed(method.at, method.len, t->options.seed ^ kind);
-	enum first_verdict v;
 
 	hash = XXH3_64bits_withSeed(s->callid.at, s->callid.len, hash);
-	v = first_see(t->options.first, hash, (uint32_t)(m->ts_us / 1000000));
+	first_expect(t->options.first, hash);
+	return hash;
+}
+
+static bool is_first(struct tally *t, const struct msg *m, uint64_t key)
+{
+	enum first_verdict v = first_see(t->options.first, key, (uint32_t)(m->ts_us / 1000000));
+
 	if (v == FIRST_NEW_EVICTED)
 		counter_add(&t->counters.evicted, 1);
 	return v != FIRST_REPEAT;
 }
 
-void tally_count(struct tally *t, const struct msg *m, const struct sip *s, struct view source_ip)
+void tally_count(struct tally *t, const struct msg *m, const struct sip *s, uint64_t key,
+		 struct view source_ip)
 {
 	struct bucket *b = bucket_take(t, bucket_at(m->ts_us));
-	bool first = is_first(t, m, s);
+	bool first = is_first(t, m, key);
 
 	if (t->options.is_homer5) {
 		b->sum[SUM_TOTAL]++;

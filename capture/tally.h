@@ -44,8 +44,12 @@ const struct tally_counters *tally_counters(const struct tally *t);
  * comes first; without, they are lost, and counted as that. */
 bool tally_is_full(const struct tally *t, uint64_t ts_us);
 
+/** What tells a message from others of its kind, for tally_count() a little later. */
+uint64_t tally_key(const struct tally *t, const struct sip *s);
+
 /** Count a message that was stored. @p source_ip is the text of where it came from. */
-void tally_count(struct tally *t, const struct msg *m, const struct sip *s, struct view source_ip);
+void tally_count(struct tally *t, const struct msg *m, const struct sip *s, uint64_t key,
+		 struct view source_ip);
 
 /** Is there anything to be written? */
 bool tally_has_sums(const struct tally *t);

@@ -131,15 +131,14 @@ static struct block *sums_block(struct worker *w)
 	return w->spare_count > (w->open ? 0U : 1U) ? w->spare[--w->spare_count] : NULL;
 }
 
-/* Behind the rows that were counted, so that whenever the process ends no row is counted that is
- * not stored. */
-static void sums_write(struct worker *w)
+/* The messages go first, so that no more is counted than is stored, whenever the process ends. */
+static void sums_write(struct worker *w, uint64_t mono_us)
 {
 	struct block *b;
 
 	if (!w->statistics || !tally_has_sums(w->statistics))
 		return;
-	seal(w, w->mono_us);
+	seal(w, mono_us);
 	while (tally_has_sums(w->statistics) && (b = sums_block(w))) {
 		tally_write(w->statistics, b, w->wall_us);
 		hand_over(w, b);
@@ -373,11 +372,6 @@ static void sip_row(struct worker *w, struct source_counters *c, const struct ms
 	for (uint8_t i = 0; i < snap->custom_fields; i++)
 		x.custom_field[i] = s->extra[snap->legs + i];
 	row_add(w, c, m, s, &x);
-	if (!w->statistics)
-		return;
-	if (tally_is_full(w->statistics, m->ts_us))
-		sums_write(w);
-	tally_count(w->statistics, m, s, x.source_ip);
 }
 
 /* ---- what is not SIP ---- */
@@ -470,10 +464,19 @@ static struct agent_tally *tally_of(struct worker *w, unsigned source, const uin
 
 /* ---- one record ---- */
 
+static void statistics_count(struct worker *w, const struct msg *m, const struct sip *s,
+			     uint64_t key)
+{
+	if (tally_is_full(w->statistics, m->ts_us))
+		sums_write(w, w->mono_us);
+	tally_count(w->statistics, m, s, key, ip_text_known(w->known_src, &m->src));
+}
+
 /* @return accepted? */
 static bool worker_sip(struct worker *w, struct source_counters *c, struct msg *m)
 {
 	const struct sort *sort;
+	uint64_t key = 0;
 	struct sip s;
 
 	if (m->payload.at[0] == '{' &&
@@ -491,9 +494,13 @@ static bool worker_sip(struct worker *w, struct source_counters *c, struct msg *
 	if (is_shed(w, c, sort->class, m, s.callid))
 		return false;
 	time_settle(w, c, m);
+	if (w->statistics)
+		key = tally_key(w->statistics, &s);
 	sip_row(w, c, m, &s, sort->kind);
 	quality_report_row(w, c, m, &s);
 	counter_add(&c->accepted, 1);
+	if (w->statistics)
+		statistics_count(w, m, &s, key);
 	return true;
 }
 
@@ -620,7 +627,7 @@ static bool on_tend(void *ctx, uint64_t mono_us)
 	if (w->open && w->open->rows && mono_us - w->sealed_us >= w->options.batch_us)
 		seal(w, mono_us);
 	if (mono_us - w->sums_us >= SUMS_US) { /* the listener comes by each second at least */
-		sums_write(w);
+		sums_write(w, mono_us);
 		w->sums_us = mono_us;
 	}
 	memory_look(w, mono_us);
@@ -663,7 +670,7 @@ const struct listener_ops worker_listener_ops = { .begin = on_begin,
 void worker_flush(struct worker *w)
 {
 	seal(w, w->mono_us);
-	sums_write(w);
+	sums_write(w, w->mono_us);
 }
 
 struct block *worker_take_sealed(struct worker *w)

@@ -20,6 +20,7 @@
 
 #define SYNC_US		   200000
 #define SUMS_SEGMENT_BYTES (1U << 20) /* they are few */
+#define SUMS_PART	   8	      /* of the spool, at most */
 
 struct spool {
 	struct spool_options options;
@@ -29,6 +30,7 @@ struct spool {
 	size_t stream_count;
 	uint64_t synced_us;
 	bool sync_due;
+	bool sums_are_lost; /* told */
 	_Atomic bool is_ok, has_reserve;
 	_Atomic unsigned used_writers; /* ht-admin says; streams that are appended to */
 	struct spool_counters counters;
@@ -471,6 +473,35 @@ static struct stream *least_behind(struct spool *s)
 	return best;
 }
 
+/* Octets that all streams of sums may take: where nobody stores them, messages still have room. */
+static uint64_t sums_most(const struct spool *s)
+{
+	return s->options.max_bytes / SUMS_PART;
+}
+
+static bool sums_are_too_many(struct spool *s, const struct block *b)
+{
+	uint64_t bytes = block_head_of(b->bytes)->bytes;
+	bool are_too_many;
+
+	for (size_t i = 0; i < s->stream_count; i++) {
+		struct stream *st = s->streams[i];
+
+		if (!stream_id_is_statistics(st->id))
+			continue;
+		pthread_mutex_lock(&st->lock);
+		bytes += st->bytes;
+		pthread_mutex_unlock(&st->lock);
+	}
+	are_too_many = bytes > sums_most(s);
+	if (are_too_many && !s->sums_are_lost)
+		log_error("spool: %s: statistics have their part of it, %" PRIu64
+			  " octets: what is counted now is lost",
+			  s->options.dir, sums_most(s));
+	s->sums_are_lost = are_too_many;
+	return are_too_many;
+}
+
 /*
  * What a segment has when the next block begins another. The segment that is appended to never
  * expires, so those of all writers together may only be a part of a small spool, or it would stay
@@ -479,8 +510,12 @@ static struct stream *least_behind(struct spool *s)
 static uint64_t segment_full_bytes(const struct spool *s, const struct stream *st)
 {
 	uint64_t share = s->options.max_bytes / (4 * live_count(s));
-	uint64_t most = stream_id_is_statistics(st->id) ? SUMS_SEGMENT_BYTES : SPOOL_SEGMENT_BYTES;
+	uint64_t most = SPOOL_SEGMENT_BYTES;
 
+	if (stream_id_is_statistics(st->id)) {
+		share = sums_most(s) / 4;
+		most = SUMS_SEGMENT_BYTES;
+	}
 	return share < most ? share : most;
 }
 
@@ -588,8 +623,14 @@ static int append_to(struct spool *s, struct stream *st, struct block *b)
 int spool_append(struct spool *s, struct block *b, unsigned *writer)
 {
 	struct stream *st = b->is_statistics ? s->streams[s->options.writers] : least_behind(s);
-	int err = append_to(s, st, b);
+	int err;
 
+	*writer = st->writer;
+	if (b->is_statistics && sums_are_too_many(s, b)) {
+		counter_add(&s->counters.crowded_deltas, b->rows);
+		return HT_OK;
+	}
+	err = append_to(s, st, b);
 	if (err < 0 && spool_is_ok(s))
 		log_error("spool: %s: cannot take more: %s; receiving goes on, messages are shed: "
 			  "all but calls at once, calls when memory is full",
@@ -601,7 +642,6 @@ int spool_append(struct spool *s, struct block *b, unsigned *writer)
 		log_info("spool: %s: takes blocks again", s->options.dir);
 	atomic_store_explicit(&s->is_ok, err == HT_OK, memory_order_relaxed);
 	s->sync_due |= err == HT_OK && s->options.sync;
-	*writer = st->writer;
 	return err;
 }
 

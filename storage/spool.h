@@ -88,8 +88,9 @@ struct spool_counters {
 	counter blocks_appended;
 	counter lost_rows; /* given up at shutdown */
 	counter lost_deltas;
-	counter torn_bytes; /* cut from the tails of old streams */
-	counter bytes;	    /* on disk now: goes up and down */
+	counter crowded_deltas; /* that did not fit the part of the spool that is theirs */
+	counter torn_bytes;	/* cut from the tails of old streams */
+	counter bytes;		/* on disk now: goes up and down */
 } __attribute__((aligned(128)));
 
 /**
@@ -132,7 +133,8 @@ bool spool_is_ok(const struct spool *s);
 
 /**
  * Append a sealed block to the live stream that is least behind, of those in use; one of sums to
- * theirs.
+ * theirs, or, where those that nobody stores have taken their part of the spool, to none: that is
+ * counted, told and HT_OK.
  *
  * @param writer  Set to the writer to be woken.
  * @return HT_OK: the block's bytes are in the kernel and @p b can be used again; HT_EFULL

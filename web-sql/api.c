@@ -158,8 +158,9 @@ static void metrics_statistics(struct evbuffer *out, const struct stats_deltas *
 	evbuffer_add_printf(out,
 			    "heptap_statistics_lost_total{reason=\"damage\"} %" PRIu64
 			    "\nheptap_statistics_lost_total{reason=\"memory\"} %" PRIu64
-			    "\nheptap_statistics_lost_total{reason=\"shutdown\"} %" PRIu64 "\n",
-			    d->lost_damage, d->lost_memory, d->lost_shutdown);
+			    "\nheptap_statistics_lost_total{reason=\"shutdown\"} %" PRIu64
+			    "\nheptap_statistics_lost_total{reason=\"spool\"} %" PRIu64 "\n",
+			    d->lost_damage, d->lost_memory, d->lost_shutdown, d->lost_spool);
 	single(out, "heptap_statistics_in_memory", "gauge",
 	       "rows of sums in blocks that are not in the spool yet", d->in_memory);
 	single(out, "heptap_statistics_in_spool", "gauge",

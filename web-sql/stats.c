@@ -72,6 +72,7 @@ static void deltas_take(const struct stats_sources *from, struct stats_deltas *o
 		out->is_up = atomic_load(&w->is_up);
 	}
 	out->lost_shutdown = counter_get(&spool->lost_deltas);
+	out->lost_spool = counter_get(&spool->crowded_deltas);
 	out->appended = counter_get(&spool->deltas_appended);
 	for (unsigned i = 0; i < from->worker_count; i++) {
 		const struct tally_counters *t = from->tally(from->ctx, i);
@@ -84,7 +85,8 @@ static void deltas_take(const struct stats_sources *from, struct stats_deltas *o
 		out->evicted += counter_get(&t->evicted);
 		out->others += counter_get(&t->others);
 	}
-	out->in_memory = out->made - out->appended - out->lost_shutdown - out->lost_memory;
+	out->in_memory =
+		out->made - out->appended - out->lost_shutdown - out->lost_spool - out->lost_memory;
 	out->in_spool =
 		out->appended + out->recovered + out->rewound - out->stored - out->lost_damage;
 }

@@ -75,7 +75,7 @@ struct stats_source {
 /* Rows of sums: made + recovered + rewound = stored + in_memory + in_spool + lost. */
 struct stats_deltas {
 	uint64_t made, recovered, rewound, stored, in_memory, in_spool;
-	uint64_t lost_memory, lost_damage, lost_shutdown;
+	uint64_t lost_memory, lost_damage, lost_shutdown, lost_spool;
 	uint64_t appended, repeats, evicted, others;
 	bool is_up;
 };

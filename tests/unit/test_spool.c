@@ -1346,6 +1346,99 @@ static TCase *case_of(const char *name)
 	return t;
 }
 
+/* Sums: a block with some of them. */
+static int append_sums(struct spool *s, uint32_t rows, unsigned *writer)
+{
+	struct delta d = { .kind = DELTA_KIND_IP, .total = 1, .name = view_of("INVITE") };
+	struct block *b;
+	int err;
+
+	ck_assert_int_eq(block_new(&b, BLOCK_MAX_ROWS), HT_OK);
+	for (d.at = 0; d.at < rows; d.at++)
+		block_add_delta(b, &d, 1);
+	block_seal(b);
+	err = spool_append(s, b, writer);
+	block_free(b);
+	return err;
+}
+
+static struct spool *open_with_sums(unsigned writers, bool statistics)
+{
+	struct spool_options o = options_of(writers, SMALL_MAX);
+	struct spool *s;
+
+	o.statistics = statistics;
+	ck_assert_int_eq(spool_open(&s, &o), HT_OK);
+	return s;
+}
+
+START_TEST(sums_have_a_stream_and_a_writer_of_their_own)
+{
+	struct spool *s = open_with_sums(2, true);
+	uint64_t id = spool_stream(s, 2)->id;
+	unsigned writer;
+
+	ck_assert(spool_has_statistics(s));
+	ck_assert_uint_eq(spool_stream_count(s), 3);
+	for (unsigned i = 0; i < 3; i++)
+		ck_assert_int_eq(stream_id_is_statistics(spool_stream(s, i)->id), i == 2);
+	ck_assert_int_eq(append_sums(s, 5, &writer), HT_OK);
+	ck_assert_uint_eq(writer, 2);
+	ck_assert_int_eq(try_append(s, 3, 0, &writer), HT_OK);
+	ck_assert_uint_lt(writer, 2);
+	ck_assert_uint_eq(spool_stream(s, 2)->rows, 5);
+	ck_assert_uint_eq(counter_get(&spool_counters(s)->deltas_appended), 5);
+	ck_assert_uint_eq(counter_get(&spool_counters(s)->rows_appended), 3);
+	spool_close(s);
+
+	s = open_with_sums(1, false); /* switched off: what is left keeps its writer */
+	ck_assert(spool_has_statistics(s));
+	ck_assert_uint_eq(spool_stream_count(s), 3);
+	for (size_t i = 1; i < 3; i++) {
+		struct stream *st = spool_stream(s, i);
+
+		ck_assert_int_eq(stream_recover(s, st), HT_OK);
+		ck_assert_uint_eq(st->writer, st->id == id ? 1 : 0);
+		ck_assert_uint_eq(st->rows, st->id == id ? 5 : 3);
+	}
+	spool_close(s);
+}
+END_TEST
+
+START_TEST(without_statistics_there_is_no_stream_of_sums)
+{
+	struct spool *s = open_with_sums(2, false);
+
+	ck_assert(!spool_has_statistics(s));
+	ck_assert_uint_eq(spool_stream_count(s), 2);
+	spool_close(s);
+}
+END_TEST
+
+START_TEST(sums_that_nobody_stores_take_an_eighth)
+{
+	struct spool *s = open_with_sums(1, true);
+	unsigned writer;
+
+	/* what was there before counts too */
+	while (counter_get(&spool_counters(s)->bytes) < SMALL_MAX / 16)
+		ck_assert_int_eq(append_sums(s, 1000, &writer), HT_OK);
+	spool_close(s);
+	s = open_with_sums(1, true);
+	for (int i = 0; i < 100; i++)
+		ck_assert_int_eq(append_sums(s, 1000, &writer), HT_OK);
+	ck_assert_uint_gt(counter_get(&spool_counters(s)->crowded_deltas), 0);
+	ck_assert_uint_eq(counter_get(&spool_counters(s)->crowded_deltas) +
+				  counter_get(&spool_counters(s)->deltas_appended),
+			  100000);
+	ck_assert_uint_le(counter_get(&spool_counters(s)->bytes), SMALL_MAX / 8);
+	ck_assert_uint_gt(counter_get(&spool_counters(s)->bytes), SMALL_MAX / 9);
+	ck_assert(spool_is_ok(s));
+	append_large(s); /* messages have room */
+	spool_close(s);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("spool");
@@ -1394,6 +1487,9 @@ int main(void)
 	tcase_add_test(room, next_segment_is_allocated_ahead);
 	tcase_add_test(room, reserve_of_a_killed_process_is_removed);
 	tcase_add_test(start, read_only_changes_nothing);
+	tcase_add_test(start, sums_have_a_stream_and_a_writer_of_their_own);
+	tcase_add_test(start, without_statistics_there_is_no_stream_of_sums);
+	tcase_add_test(room, sums_that_nobody_stores_take_an_eighth);
 	suite_add_tcase(s, flow);
 	suite_add_tcase(s, start);
 	suite_add_tcase(s, damage);

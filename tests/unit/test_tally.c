@@ -50,7 +50,7 @@ static void count_from(uint64_t ts_s, const char *source, const char *start, con
 	snprintf(text, sizeof(text), "%s\r\n%s\r\n", start, headers);
 	m.payload = view_of(text);
 	ck_assert_int_eq(sip_parse(m.payload, NULL, &s), HT_OK);
-	tally_count(tally, &m, &s, view_of(source));
+	tally_count(tally, &m, &s, tally_key(tally, &s), view_of(source));
 }
 
 static void count(const char *start, const char *headers)
