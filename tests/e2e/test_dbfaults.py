@@ -516,7 +516,7 @@ def test_half_open(world):
     plans = []
 
     def plan():
-        plans.append(1); print(len(plans), time.monotonic())
+        plans.append(1)
         return ("client", pick.randrange(20000, 60000), "mute") if len(plans) <= 2 else None
 
     proxy = ByteProxy(world.folder, db.socket, plan)

@@ -43,17 +43,12 @@ class Load:
         return range(self.first, self.first + len(self.sent_at))
 
 
-class Proxy:
-    """A unix socket in front of the server's. on_packet(payload) decides about each packet of a client before it is passed on:
-    "pass"; "cut" (the client is cut off, the server's side stays open); "cut-then-pass-later" (the same, and the packet reaches the
-    server `later` seconds afterwards, while its session lives)."""
+class Relay:
+    """A unix socket in front of the server's; serve(client, server) of the subclass begins to pass octets on between each pair."""
 
-    def __init__(self, folder, server_socket, on_packet, later=2.0, linger=None):
+    def __init__(self, folder, server_socket):
         self.path = str(folder / "proxy")
         self.server_socket = server_socket
-        self.on_packet = on_packet
-        self.later = later
-        self.linger = linger
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(self.path)
         self.listener.listen(64)
@@ -72,9 +67,27 @@ class Proxy:
             except OSError:
                 client.close()
                 continue
-            state = {"cut": False}
-            threading.Thread(target=self.to_client, args=(server, client, state), daemon=True).start()
-            threading.Thread(target=self.to_server, args=(client, server, state), daemon=True).start()
+            self.serve(client, server)
+
+    def close(self):
+        self.listener.close()
+        for s in self.kept:
+            shut(s)
+
+
+class Proxy(Relay):
+    """on_packet(payload) decides about each packet of a client before it is passed on:
+    "pass"; "cut" (the client is cut off, the server's side stays open); "cut-then-pass-later" (the same, and the packet reaches the
+    server `later` seconds afterwards, while its session lives)."""
+
+    def __init__(self, folder, server_socket, on_packet, later=2.0, linger=None):
+        self.on_packet, self.later, self.linger = on_packet, later, linger
+        super().__init__(folder, server_socket)
+
+    def serve(self, client, server):
+        state = {"cut": False}
+        threading.Thread(target=self.to_client, args=(server, client, state), daemon=True).start()
+        threading.Thread(target=self.to_server, args=(client, server, state), daemon=True).start()
 
     def to_client(self, server, client, state):
         try:
@@ -109,46 +122,25 @@ class Proxy:
             pass
         shut(server)
 
-    def close(self):
-        self.listener.close()
-        for s in self.kept:
-            shut(s)
 
-
-class ByteProxy:
-    """A unix socket in front of the server's that knows nothing of packets. plan() says for each connection what happens to it:
+class ByteProxy(Relay):
+    """It knows nothing of packets. plan() says for each connection what happens to it:
     None, or (side, octet, what): once so many octets came from "client" or "server" the client is cut off at exactly that octet and the
     session of the server lives on for `linger` seconds ("cut"), or neither hears of the other any more ("mute").
     pause is waited before each piece is passed on."""
 
     def __init__(self, folder, server_socket, plan, pause=0.0, linger=0.2):
-        self.path = str(folder / "proxy")
-        self.server_socket, self.plan, self.pause, self.linger = server_socket, plan, pause, linger
+        self.plan, self.pause, self.linger = plan, pause, linger
         self.done = collections.Counter()
-        self.sockets = []
-        self.listener = socket.socket(socket.AF_UNIX)
-        self.listener.bind(self.path)
-        self.listener.listen(64)
-        threading.Thread(target=self.accept, daemon=True).start()
+        super().__init__(folder, server_socket)
 
-    def accept(self):
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            server = socket.socket(socket.AF_UNIX)
-            try:
-                server.connect(self.server_socket)
-            except OSError:
-                client.close()
-                continue
-            self.sockets += [client, server]
-            side, octet, what = self.plan() or ("", 0, "")
-            state = {"is_over": False}
-            for name, source, sink in (("client", client, server), ("server", server, client)):
-                threading.Thread(target=self.pump, args=(source, sink, state, octet if side == name else None, what, client, server),
-                                 daemon=True).start()
+    def serve(self, client, server):
+        self.kept += [client, server]
+        side, octet, what = self.plan() or ("", 0, "")
+        state = {"is_over": False}
+        for name, source, sink in (("client", client, server), ("server", server, client)):
+            threading.Thread(target=self.pump, args=(source, sink, state, octet if side == name else None, what, client, server),
+                             daemon=True).start()
 
     def pump(self, source, sink, state, octet, what, client, server):
         passed = 0
@@ -173,11 +165,6 @@ class ByteProxy:
             pass
         if not state["is_over"]:
             shut(sink)
-
-    def close(self):
-        self.listener.close()
-        for s in self.sockets:
-            shut(s)
 
 
 def shut(s):
@@ -534,9 +521,9 @@ class Rounds:
 
     def some_cuts(self, load):
         self.cuts = self.pick.randrange(1, 5)
-        for s in self.proxy.sockets:
+        for s in self.proxy.kept:
             shut(s)
-        self.proxy.sockets = []
+        self.proxy.kept = []
         wait_until(lambda: self.cuts == 0, 60, "cuts")
 
     def disk_full(self, load):
