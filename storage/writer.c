@@ -633,6 +633,19 @@ static int tick(struct writer *w)
 	return HT_OK;
 }
 
+/* After `recovered` of the stream that was looked at. */
+static void unread_count(struct writer *w)
+{
+	unsigned unread = 0;
+
+	if (atomic_load_explicit(&w->counters.unread, memory_order_relaxed) == 0)
+		return;
+	for (size_t i = 0; i < w->source_count; i++)
+		unread += !w->sources[i].stream->is_live && !w->sources[i].is_known &&
+			  !w->sources[i].is_stopped;
+	atomic_store(&w->counters.unread, unread);
+}
+
 static void wait_for_work(struct writer *w, int timeout_ms)
 {
 	struct pollfd p = { .fd = w->wake_fd, .events = POLLIN };
@@ -681,6 +694,7 @@ static int turn(struct writer *w, bool *any)
 	int err = src ? step(w, src) : HT_OK;
 
 	*any = src != NULL;
+	unread_count(w);
 	if (err < 0)
 		src->last_day = UINT32_MAX;
 	if (err == HT_ECONN)
@@ -759,6 +773,8 @@ static int sources_make(struct writer *w)
 			w->sources[w->source_count++] = (struct source){ .stream = st,
 									 .pos = { .seq = 1 },
 									 .in_doubt = true };
+		if (st->writer == w->options.index && !st->is_live)
+			w->counters.unread++;
 	}
 	return HT_OK;
 }

@@ -47,6 +47,8 @@ struct writer_counters {
 	counter latency[WRITER_LATENCY_BUCKETS]; /* rows, arrival to commit */
 	counter latency_sum_us;
 	_Atomic bool is_up; /* connected and storing */
+	_Atomic unsigned unread; /* streams of earlier starts whose rows are not counted yet; to be
+				    read before `recovered` */
 } __attribute__((aligned(128)));
 
 struct writer_options {

@@ -133,6 +133,9 @@ static void metrics_rows(struct evbuffer *out, const struct stats_sources *from,
 	       st->in_memory);
 	single(out, "heptap_in_spool", "gauge", "rows in the spool that are not stored yet",
 	       st->in_spool);
+	single(out, "heptap_spool_streams_unread", "gauge",
+	       "streams of earlier starts whose rows are not known yet, and in no other number",
+	       st->unread + st->deltas.unread);
 	single(out, "heptap_spool_bytes", "gauge",
 	       "octets of segments, stored ones of the last half minute included", st->spool_bytes);
 	single(out, "heptap_spool_ok", "gauge", "1 while the spool takes blocks", st->is_spool_ok);

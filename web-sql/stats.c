@@ -12,6 +12,7 @@ static void writers_take(const struct stats_sources *from, struct stats *out)
 	for (unsigned i = 0; i < from->writer_count; i++) {
 		const struct writer_counters *w = writer_counters(from->writers[i]);
 
+		out->unread += atomic_load(&w->unread); /* before what they have is counted */
 		for (unsigned p = 0; p < PLACE_COUNT; p++)
 			out->stored_in[p] += counter_get(&w->stored[p]);
 		for (unsigned r = 0; r < REJECT_REASON_COUNT; r++)
@@ -65,6 +66,7 @@ static void deltas_take(const struct stats_sources *from, struct stats_deltas *o
 	if (from->statistics_writer) {
 		const struct writer_counters *w = writer_counters(from->statistics_writer);
 
+		out->unread = atomic_load(&w->unread);
 		out->stored = counter_get(&w->stored_deltas);
 		out->lost_damage = counter_get(&w->lost_damage);
 		out->recovered = counter_get(&w->recovered);

@@ -77,6 +77,7 @@ struct stats_deltas {
 	uint64_t made, recovered, rewound, stored, in_memory, in_spool;
 	uint64_t lost_memory, lost_damage, lost_shutdown, lost_spool;
 	uint64_t appended, repeats, evicted, others;
+	unsigned unread; /* streams of earlier starts that are not counted in in_spool yet */
 	bool is_up;
 };
 
@@ -95,6 +96,7 @@ struct stats {
 	uint64_t latency[WRITER_LATENCY_BUCKETS], latency_sum_us;
 	double pressure[SHED_REASONS]; /* 0 to 1 */
 	bool is_db_up, is_spool_ok, has_spool_reserve;
+	unsigned unread; /* streams of earlier starts that are not counted in in_spool yet */
 };
 
 void stats_take(const struct stats_sources *from, struct stats *out);

@@ -117,8 +117,9 @@ class Bench:
         shutil.rmtree(h.folder)
         return cpu / m.sum("heptap_received_total") * 1e6
 
-    def database(self):
-        self.db = lib.Database(self.folder / "db", ["--innodb-buffer-pool-size=1G", "--innodb-flush-log-at-trx-commit=2"])
+    def database(self, pool="1G"):
+        self.db = lib.Database(self.folder / "db", [f"--innodb-buffer-pool-size={pool}", "--innodb-flush-log-at-trx-commit=2",
+                                                    f"--innodb-log-file-size={'2G' if pool != '1G' else '512M'}"])
         self.db.install()
         self.db.start()
 

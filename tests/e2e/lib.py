@@ -252,7 +252,7 @@ http: {{ listen: '127.0.0.1:{self.http}' }}
         def at_rest():
             m = self.metrics()
             seen = m.sum("heptap_received_total") + m.sum("heptap_kernel_dropped_total")
-            is_done = m.sum("heptap_in_memory") == 0 and m.sum("heptap_in_spool") == 0
+            is_done = all(m.sum(name) == 0 for name in ("heptap_in_memory", "heptap_in_spool", "heptap_spool_streams_unread"))
             return m if seen >= received and is_done and m.lines()[1] == 0 else None  # one may be between received and accepted
         return wait_until(at_rest, seconds, lambda: f"{received} messages received, all rows stored: {self.summary()}")
 

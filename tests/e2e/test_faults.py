@@ -273,7 +273,7 @@ def kill_heptap(world, kills):
         h.start()
         def settled():
             m = h.metrics()
-            return m.sum("heptap_in_spool") == 0 and m.sum("heptap_db_up") == 1
+            return m.sum("heptap_in_spool") + m.sum("heptap_spool_streams_unread") == 0 and m.sum("heptap_db_up") == 1
         wait_until(settled, 60, "the spool of the killed one is stored")
         got = stored_numbers(db)
         lost = [times[n] for n in numbers if n not in got and times[n] <= killed_at]
@@ -497,7 +497,8 @@ class Rounds:
     def wait_for_rest(self):
         def at_rest():
             m = self.h.metrics()
-            return m.sum("heptap_in_spool") + m.sum("heptap_in_memory") == 0 and m.lines()[1] == 0 and m.sum("heptap_db_up") == 1
+            waiting = m.sum("heptap_in_spool") + m.sum("heptap_in_memory") + m.sum("heptap_spool_streams_unread")
+            return waiting == 0 and m.lines()[1] == 0 and m.sum("heptap_db_up") == 1
         wait_until(at_rest, 180, lambda: f"at rest: {self.h.summary()}")
         self.h.metrics().check_exact()
 
