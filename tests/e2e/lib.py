@@ -85,18 +85,19 @@ def wait_until(condition, seconds, what):
         time.sleep(0.02)
 
 
-_ports = {"next": 20000 + os.getpid() % 5000, "lock": threading.Lock()}
+_ports = {"next": 10000 + os.getpid() * 97 % 20000, "lock": threading.Lock()}  # below those that the kernel gives away
 
 
-def free_port(kind=socket.SOCK_DGRAM):
-    """A port that nobody has and no other test of this run gets (several heptaps could share one by SO_REUSEPORT)."""
+def free_port():
+    """A port that nobody has, UDP or TCP, and no other test of this run gets (several heptaps could share one by SO_REUSEPORT)."""
     while True:
         with _ports["lock"]:
             _ports["next"] += 1
             port = _ports["next"]
-        with socket.socket(socket.AF_INET, kind) as s:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp:
             try:
-                s.bind(("127.0.0.1", port))
+                udp.bind(("127.0.0.1", port))
+                tcp.bind(("127.0.0.1", port))
                 return port
             except OSError:
                 continue
@@ -185,7 +186,7 @@ class Heptap:
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
-        self.http = free_port(socket.SOCK_STREAM)
+        self.http = free_port()
         self.log = self.folder / "heptap.log"
         self.file = self.folder / "heptap.yaml"
         self.process = None
