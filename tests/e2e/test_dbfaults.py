@@ -517,7 +517,7 @@ def test_half_open(world):
 
     def plan():
         plans.append(1)
-        return ("client", pick.randrange(20000, 60000), "mute") if len(plans) <= 2 else None
+        return ("client", pick.randrange(20000, 60000), "mute") if len(plans) <= 3 else None  # of ht-admin, ht-stat and the writer
 
     proxy = ByteProxy(world.folder, db.socket, plan)
     h = world.heptap(db_socket=db.socket, start=False)
