@@ -751,7 +751,9 @@ static int stream_sync(struct stream *st)
 			continue;
 		if (fdatasync(seg->fd) < 0)
 			return -errno;
+		pthread_mutex_lock(&st->lock); /* the writer copies the whole of it */
 		seg->synced_bytes = seg->bytes;
+		pthread_mutex_unlock(&st->lock);
 	}
 	return HT_OK;
 }
