@@ -35,6 +35,8 @@ static void row_keep(const struct block_head *h, const struct row_head *r)
 {
 	struct row *row;
 
+	if (r->table != ROW_TABLE_SIP_CAPTURE)
+		return; /* sums of statistics */
 	if (row_count % 65536 == 0)
 		rows = realloc(rows, (row_count + 65536) * sizeof(*rows));
 	row = &rows[row_count++];
