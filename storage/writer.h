@@ -46,7 +46,7 @@ struct writer_counters {
 	counter repaired[ROW_TEXT_COUNT];
 	counter latency[WRITER_LATENCY_BUCKETS]; /* rows, arrival to commit */
 	counter latency_sum_us;
-	_Atomic bool is_up; /* connected and storing */
+	_Atomic bool is_up;	 /* connected and storing */
 	_Atomic unsigned unread; /* streams of earlier starts whose rows are not counted yet; to be
 				    read before `recovered` */
 } __attribute__((aligned(128)));

@@ -330,3 +330,34 @@ def test_compressed_daily_table_takes_a_writer_away(world):
     check_equal(h.log_text().count("writers get rows"), 1, "what was asked for is not changed")
     check("5 writers" in h.log_text(), "five writers")
     check_equal(h.stop(), 0, "exit code")
+
+
+# ---- in which order ----
+
+def ids_of_numbers(world, count, calls):
+    """What is stored of so many messages of one second, of calls in turn, that came while there was no database: (call, message) by id."""
+    world.database()
+    h = world.heptap()
+    world.db.stop()
+    h.send([hep3(sip(n % calls).replace(b"Max-Forwards: 70", b"Max-Forwards: %d" % (n // calls)), ts=NOW) for n in range(count)], pause_each=50)
+    wait_until(lambda: h.metrics().sum("heptap_received_total") == count, 20, "all received")
+    world.db.start()
+    h.wait_at_rest(count).check_exact()
+    rows = world.db.query("SELECT callid, SUBSTRING_INDEX(SUBSTRING_INDEX(msg, 'Max-Forwards: ', -1), '\r', 1) FROM sip_capture ORDER BY id")
+    check_equal(h.stop(), 0, "exit code")
+    return [(r[0], int(r[1])) for r in rows]
+
+
+def test_messages_of_a_call_stand_together(world):
+    """Where a transaction has many rows; each call by itself is in order of arrival."""
+    rows = ids_of_numbers(world, 1000, 10)
+    check_equal(len(rows), 1000, "rows")
+    changes = sum(a[0] != b[0] for a, b in zip(rows, rows[1:]))
+    check(changes < 100, f"{changes} times the next row is of another call")
+    for call in {r[0] for r in rows}:
+        check_equal([r[1] for r in rows if r[0] == call], list(range(100)), f"order of {call}")
+
+
+def test_few_messages_stay_in_order_of_arrival(world):
+    rows = ids_of_numbers(world, 200, 10)
+    check_equal([r[1] * 10 + int(r[0][1:2]) for r in rows], list(range(200)), "order")
