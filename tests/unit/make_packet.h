@@ -1,0 +1,151 @@
+/**
+ * @file
+ * Packets made from the inside out: each call puts one header before what is there and fills in its
+ * length. What a test wants to be wrong it changes afterwards, in the octets returned.
+ */
+#pragma once
+#include <assert.h>
+#include <stdint.h>
+#include <string.h>
+
+#define MADE_ROOM 8192
+
+struct made {
+	uint8_t room[MADE_ROOM];
+	size_t len; /* used, at the end of room */
+};
+
+static inline uint8_t *made_at(struct made *m)
+{
+	return m->room + MADE_ROOM - m->len;
+}
+
+/* @return @p n octets of 0 before what is there. */
+static inline uint8_t *made_head(struct made *m, size_t n)
+{
+	assert(m->len + n <= MADE_ROOM);
+	m->len += n;
+	return memset(made_at(m), 0, n);
+}
+
+static inline uint8_t *made_bytes(struct made *m, const void *bytes, size_t n)
+{
+	return memcpy(made_head(m, n), bytes, n);
+}
+
+static inline void made_u16(uint8_t *at, unsigned value)
+{
+	at[0] = (uint8_t)(value >> 8);
+	at[1] = (uint8_t)value;
+}
+
+static inline void made_u32(uint8_t *at, uint32_t value)
+{
+	made_u16(at, value >> 16);
+	made_u16(at + 2, value & 0xffff);
+}
+
+/* Octets behind what is there, which belong to no packet. */
+static inline void made_padding(struct made *m, size_t n)
+{
+	memmove(made_at(m) - n, made_at(m), m->len);
+	m->len += n;
+	memset(m->room + MADE_ROOM - n, 0, n);
+}
+
+static inline uint8_t *made_udp(struct made *m, unsigned src_port, unsigned dst_port)
+{
+	size_t inside = m->len;
+	uint8_t *at = made_head(m, 8);
+
+	made_u16(at, src_port);
+	made_u16(at + 2, dst_port);
+	made_u16(at + 4, (unsigned)inside + 8);
+	return at;
+}
+
+/* From 192.0.2.@p src to 198.51.100.@p dst; @p options octets of options, a multiple of 4. */
+static inline uint8_t *made_ip4(struct made *m, uint8_t protocol, uint8_t src, uint8_t dst,
+				size_t options)
+{
+	size_t inside = m->len;
+	uint8_t *at = made_head(m, 20 + options);
+
+	at[0] = (uint8_t)(0x45 + options / 4);
+	made_u16(at + 2, (unsigned)(20 + options + inside));
+	made_u16(at + 4, 0x1234);
+	at[8] = 64;
+	at[9] = protocol;
+	memcpy(at + 12, (const uint8_t[]){ 192, 0, 2, src }, 4);
+	memcpy(at + 16, (const uint8_t[]){ 198, 51, 100, dst }, 4);
+	memset(at + 20, 1, options); /* no operation */
+	return at;
+}
+
+/* From 2001:db8::@p src to 2001:db8::@p dst. */
+static inline uint8_t *made_ip6(struct made *m, uint8_t protocol, uint8_t src, uint8_t dst)
+{
+	size_t inside = m->len;
+	uint8_t *at = made_head(m, 40);
+
+	at[0] = 0x60;
+	made_u16(at + 4, (unsigned)inside);
+	at[6] = protocol;
+	at[7] = 64;
+	memcpy(at + 8, "\x20\x01\x0d\xb8", 4);
+	at[23] = src;
+	memcpy(at + 24, "\x20\x01\x0d\xb8", 4);
+	at[39] = dst;
+	return at;
+}
+
+/* Hop-by-hop, routing, destination: @p octets is a multiple of 8, filled with PadN of no octets. */
+static inline uint8_t *made_ip6_extension(struct made *m, uint8_t next, size_t octets)
+{
+	uint8_t *at = made_head(m, octets);
+
+	for (size_t i = 2; i < octets; i += 2)
+		at[i] = 1;
+	at[0] = next;
+	at[1] = (uint8_t)(octets / 8 - 1);
+	return at;
+}
+
+static inline uint8_t *made_ip6_fragment(struct made *m, uint8_t next, unsigned place, uint32_t id)
+{
+	uint8_t *at = made_head(m, 8);
+
+	at[0] = next;
+	made_u16(at + 2, place);
+	made_u32(at + 4, id);
+	return at;
+}
+
+/* RFC 4302, @p octets is a multiple of 4. */
+static inline uint8_t *made_authentication(struct made *m, uint8_t next, size_t octets)
+{
+	uint8_t *at = made_head(m, octets);
+
+	at[0] = next;
+	at[1] = (uint8_t)(octets / 4 - 2);
+	return at;
+}
+
+static inline uint8_t *made_ethernet(struct made *m, unsigned type)
+{
+	uint8_t *at = made_head(m, 14);
+
+	memcpy(at, "\x02\0\0\0\0\1\x02\0\0\0\0\2", 12);
+	made_u16(at + 12, type);
+	return at;
+}
+
+/* What follows the ethertype of a tag; @p type is that of what is there. */
+static inline uint8_t *made_vlan(struct made *m, unsigned tci, unsigned type)
+{
+	uint8_t *at = made_head(m, 4);
+
+	made_u16(at, tci);
+	made_u16(at + 2, type);
+	return at;
+}
