@@ -42,6 +42,7 @@ void decode_ip_payload(struct decoded *d, uint8_t protocol, struct view payload)
 	d->kind = DECODED_NONE;
 	d->payload = (struct view){ 0 };
 	d->fragment = (struct fragment){ 0 };
+	d->segment = (struct segment){ 0 };
 	if (++d->depth > DECODE_DEPTH_MOST)
 		finish(d, DECODE_DEPTH);
 	else

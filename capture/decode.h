@@ -50,7 +50,8 @@ enum {
 	X(MALFORMED_LINK, "malformed_link", "link layer header that cannot be right") \
 	X(MALFORMED_IP4, "malformed_ip4", "IPv4 header that cannot be right")         \
 	X(MALFORMED_IP6, "malformed_ip6", "IPv6 header that cannot be right")         \
-	X(MALFORMED_UDP, "malformed_udp", "UDP header that cannot be right")
+	X(MALFORMED_UDP, "malformed_udp", "UDP header that cannot be right")          \
+	X(MALFORMED_TCP, "malformed_tcp", "TCP header that cannot be right")
 
 enum decode_reason {
 	DECODE_FOUND,
@@ -63,6 +64,7 @@ enum decode_reason {
 enum decoded_kind {
 	DECODED_NONE,	  /* `reason` says why */
 	DECODED_UDP,	  /* payload: the datagram, which may be empty */
+	DECODED_TCP,	  /* payload: octets of the stream, often none; see struct segment */
 	DECODED_FRAGMENT, /* payload: its octets of the IP payload; see struct fragment */
 };
 
@@ -83,12 +85,20 @@ struct fragment {
 	bool more;	 /* then payload.len is a multiple of 8; it is never 0 */
 };
 
+enum { SEGMENT_FIN = 1, SEGMENT_SYN = 2, SEGMENT_RST = 4, SEGMENT_PSH = 8, SEGMENT_ACK = 16 };
+
+struct segment {
+	uint32_t seq, ack;
+	uint8_t flags; /* SEGMENT_*, and those of no interest here */
+};
+
 struct decoded {
 	enum decoded_kind kind;
 	enum decode_reason reason;
 	struct addr src, dst;	  /* of the innermost IP packet; ports unless it is a fragment */
 	struct view payload;	  /* whole, always: what is cut is not handed on */
 	struct fragment fragment; /* of a DECODED_FRAGMENT only */
+	struct segment segment;	  /* of a DECODED_TCP only */
 	uint32_t ip_id;		  /* of the innermost IP packet, if it has one */
 	bool has_ip_id;
 	uint8_t protocol; /* PROTO_*; of a fragment what its header says is inside */

@@ -52,6 +52,8 @@ static enum decode_reason payload(struct layers *l, uint8_t protocol)
 	switch (protocol) {
 	case PROTO_UDP:
 		return layer_udp(l);
+	case PROTO_TCP:
+		return layer_tcp(l);
 	case IP_ESP:
 		return DECODE_ENCRYPTED;
 	default:

@@ -74,3 +74,4 @@ enum decode_reason layer_ip_payload(struct layers *l, uint8_t protocol);
 
 /* transport.c */
 enum decode_reason layer_udp(struct layers *l);
+enum decode_reason layer_tcp(struct layers *l);

@@ -64,6 +64,22 @@ static inline uint8_t *made_udp(struct made *m, unsigned src_port, unsigned dst_
 	return at;
 }
 
+/* @p options octets of options, a multiple of 4. */
+static inline uint8_t *made_tcp(struct made *m, unsigned src_port, unsigned dst_port, uint32_t seq,
+				uint8_t flags, size_t options)
+{
+	uint8_t *at = made_head(m, 20 + options);
+
+	made_u16(at, src_port);
+	made_u16(at + 2, dst_port);
+	made_u32(at + 4, seq);
+	made_u32(at + 8, ~seq);
+	at[12] = (uint8_t)((5 + options / 4) << 4);
+	at[13] = flags;
+	memset(at + 20, 1, options); /* no operation */
+	return at;
+}
+
 /* From 192.0.2.@p src to 198.51.100.@p dst; @p options octets of options, a multiple of 4. */
 static inline uint8_t *made_ip4(struct made *m, uint8_t protocol, uint8_t src, uint8_t dst,
 				size_t options)

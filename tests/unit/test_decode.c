@@ -496,6 +496,58 @@ START_TEST(udp_length_against_what_is_there)
 }
 END_TEST
 
+/* TCP. */
+
+START_TEST(tcp_segments_with_options)
+{
+	for (size_t options = 0; options <= 40; options += 4) {
+		struct made m = { 0 };
+		struct decoded d;
+
+		made_bytes(&m, TEXT, strlen(TEXT));
+		made_tcp(&m, 40001, 5061, 0xfffffff0, SEGMENT_PSH | SEGMENT_ACK, options);
+		made_ip6(&m, PROTO_TCP, 1, 2);
+		d = decode_made(&m, LINK_RAW);
+		ck_assert_int_eq(d.kind, DECODED_TCP);
+		ck_assert_uint_eq(d.protocol, PROTO_TCP);
+		ck_assert_uint_eq(d.src.port, 40001);
+		ck_assert_uint_eq(d.dst.port, 5061);
+		ck_assert_uint_eq(d.segment.seq, 0xfffffff0);
+		ck_assert_uint_eq(d.segment.ack, 0x0f);
+		ck_assert_uint_eq(d.segment.flags, SEGMENT_PSH | SEGMENT_ACK);
+		ck_assert_uint_eq(d.payload.len, strlen(TEXT));
+	}
+}
+END_TEST
+
+START_TEST(tcp_segment_of_nothing_but_flags)
+{
+	struct made m = { 0 };
+	struct decoded d;
+
+	made_tcp(&m, 40001, 5061, 7, SEGMENT_SYN, 8);
+	made_ip4(&m, PROTO_TCP, 1, 2, 4);
+	made_padding(&m, 6); /* must not become a part of the stream */
+	d = decode_made(&m, LINK_RAW);
+	ck_assert_int_eq(d.kind, DECODED_TCP);
+	ck_assert_uint_eq(d.segment.flags, SEGMENT_SYN);
+	ck_assert_uint_eq(d.payload.len, 0);
+}
+END_TEST
+
+START_TEST(tcp_header_lengths_that_cannot_be)
+{
+	for (uint8_t words = 0; words < 16; words++) {
+		struct made m = { 0 };
+
+		made_bytes(&m, "0123", 4);
+		made_tcp(&m, 40001, 5061, 7, SEGMENT_ACK, 0)[12] = (uint8_t)(words << 4);
+		made_ip4(&m, PROTO_TCP, 1, 2, 0);
+		check_refused(&m, words == 5 || words == 6 ? DECODE_FOUND : DECODE_MALFORMED_TCP);
+	}
+}
+END_TEST
+
 /* Going on behind reassembly. */
 
 START_TEST(reassembled_datagram_keeps_what_its_fragments_said)
@@ -571,6 +623,9 @@ static void add_transport_tests(Suite *s)
 	TCase *t = tcase_create("transport");
 
 	tcase_add_loop_test(t, udp_length_against_what_is_there, 0, ROWS(udp_lengths));
+	tcase_add_test(t, tcp_segments_with_options);
+	tcase_add_test(t, tcp_segment_of_nothing_but_flags);
+	tcase_add_test(t, tcp_header_lengths_that_cannot_be);
 	suite_add_tcase(s, t);
 }
 
