@@ -14,13 +14,6 @@ const char *decode_reason_name(enum decode_reason reason)
 	return names[reason];
 }
 
-static void finish(struct decoded *out, enum decode_reason reason)
-{
-	out->reason = reason;
-	if (reason != DECODE_FOUND)
-		out->kind = DECODED_NONE;
-}
-
 void decode_packet(const struct captured *in, struct decoded *out)
 {
 	struct layers l = {
@@ -32,7 +25,7 @@ void decode_packet(const struct captured *in, struct decoded *out)
 	*out = (struct decoded){ 0 };
 	if (in->has_vlan)
 		layer_vlan(out, in->vlan_tci);
-	finish(out, layer_link(&l, in->link));
+	out->reason = layer_link(&l, in->link);
 }
 
 void decode_ip_payload(struct decoded *d, uint8_t protocol, struct view payload)
@@ -43,10 +36,11 @@ void decode_ip_payload(struct decoded *d, uint8_t protocol, struct view payload)
 	d->payload = (struct view){ 0 };
 	d->fragment = (struct fragment){ 0 };
 	d->segment = (struct segment){ 0 };
-	if (++d->depth > DECODE_DEPTH_MOST)
-		finish(d, DECODE_DEPTH);
-	else
-		finish(d, layer_ip_payload(&l, protocol));
+	d->reason = DECODE_DEPTH;
+	if (d->depth < DECODE_DEPTH_MOST) {
+		d->depth++;
+		d->reason = layer_ip_payload(&l, protocol);
+	}
 }
 
 enum decode_reason layer_inside(struct layers *l, uint16_t type)

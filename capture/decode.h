@@ -51,7 +51,8 @@ enum {
 	X(MALFORMED_IP4, "malformed_ip4", "IPv4 header that cannot be right")         \
 	X(MALFORMED_IP6, "malformed_ip6", "IPv6 header that cannot be right")         \
 	X(MALFORMED_UDP, "malformed_udp", "UDP header that cannot be right")          \
-	X(MALFORMED_TCP, "malformed_tcp", "TCP header that cannot be right")
+	X(MALFORMED_TCP, "malformed_tcp", "TCP header that cannot be right")          \
+	X(MALFORMED_TUNNEL, "malformed_tunnel", "tunnel header that cannot be right")
 
 enum decode_reason {
 	DECODE_FOUND,

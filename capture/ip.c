@@ -11,11 +11,14 @@
 #define IP6_OPTION_PAD1	 0
 #define IP6_OPTION_JUMBO 0xc2
 
-/* Protocol numbers that only IP itself acts on. */
+/* Protocol numbers of no interest outside of the decoder. */
 enum {
 	IP6_HOP_BY_HOP = 0,
+	IP_IP4 = 4,
+	IP_IP6 = 41,
 	IP6_ROUTING = 43,
 	IP6_FRAGMENT = 44,
+	IP_GRE = 47,
 	IP_ESP = 50,
 	IP_AUTHENTICATION = 51,
 	IP6_DESTINATION = 60,
@@ -54,6 +57,12 @@ static enum decode_reason payload(struct layers *l, uint8_t protocol)
 		return layer_udp(l);
 	case PROTO_TCP:
 		return layer_tcp(l);
+	case IP_IP4:
+		return layer_inside(l, ETHER_IP4);
+	case IP_IP6:
+		return layer_inside(l, ETHER_IP6);
+	case IP_GRE:
+		return layer_gre(l);
 	case IP_ESP:
 		return DECODE_ENCRYPTED;
 	default:

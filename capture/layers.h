@@ -53,9 +53,21 @@ static inline enum decode_reason layer_ended(const struct layers *l, enum decode
 /* Everything left is the payload, if it is all there. */
 static inline enum decode_reason layer_found(struct layers *l, enum decoded_kind kind)
 {
-	l->out->payload = cursor_rest(&l->c);
-	l->out->kind = kind;
+	if (l->cut == CUT_NONE) {
+		l->out->payload = cursor_rest(&l->c);
+		l->out->kind = kind;
+	}
 	return layer_ended(l, DECODE_FOUND);
+}
+
+/* Ethertype of the IP packet that begins here, by its version; 0 if it is none. */
+static inline uint16_t layer_ip_type(const struct layers *l)
+{
+	int first = cursor_peek(&l->c);
+
+	if (first < 0)
+		return 0;
+	return first >> 4 == 4 ? ETHER_IP4 : first >> 4 == 6 ? ETHER_IP6 : 0;
 }
 
 /* A packet within a packet. @p type: ETHER_*. */
@@ -71,6 +83,9 @@ void layer_vlan(struct decoded *out, uint16_t tci);
 enum decode_reason layer_ip4(struct layers *l);
 enum decode_reason layer_ip6(struct layers *l);
 enum decode_reason layer_ip_payload(struct layers *l, uint8_t protocol);
+
+/* tunnel.c */
+enum decode_reason layer_gre(struct layers *l);
 
 /* transport.c */
 enum decode_reason layer_udp(struct layers *l);

@@ -100,18 +100,9 @@ static enum decode_reason bsd_loopback(struct layers *l)
 
 static enum decode_reason raw(struct layers *l)
 {
-	int first = cursor_peek(&l->c);
-
-	if (first < 0)
+	if (cursor_left(&l->c) == 0)
 		return layer_ended(l, DECODE_MALFORMED_LINK);
-	switch (first >> 4) {
-	case 4:
-		return layer_ip4(l);
-	case 6:
-		return layer_ip6(l);
-	default:
-		return DECODE_NOT_IP;
-	}
+	return layer_ethertype(l, layer_ip_type(l));
 }
 
 enum decode_reason layer_link(struct layers *l, uint16_t link)

@@ -5,6 +5,7 @@
  */
 #pragma once
 #include <assert.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -153,6 +154,34 @@ static inline uint8_t *made_ethernet(struct made *m, unsigned type)
 
 	memcpy(at, "\x02\0\0\0\0\1\x02\0\0\0\0\2", 12);
 	made_u16(at + 12, type);
+	return at;
+}
+
+/* @p flags: checksum 0x8000, routing 0x4000, key 0x2000, sequence 0x1000, version in the low bits;
+ * the fields of the first four are there. */
+static inline uint8_t *made_gre(struct made *m, unsigned flags, unsigned type)
+{
+	size_t fields = (flags >> 15 & 1) + (flags >> 13 & 1) + (flags >> 12 & 1);
+	uint8_t *at = made_head(m, 4 + fields * 4);
+
+	memset(at, 0x5a, 4 + fields * 4);
+	made_u16(at, flags);
+	made_u16(at + 2, type);
+	return at;
+}
+
+/* Types II and III, within GRE. */
+static inline uint8_t *made_erspan2(struct made *m)
+{
+	return made_bytes(m, "\x10\x64\x00\x07\x00\x00\x00\x2a", 8);
+}
+
+static inline uint8_t *made_erspan3(struct made *m, bool is_ip, bool has_subhead)
+{
+	uint8_t *at = made_head(m, has_subhead ? 20 : 12);
+
+	memcpy(at, "\x20\x64\x00\x07\x11\x22\x33\x44", 8);
+	made_u16(at + 10, (is_ip ? 2U << 10 : 0) | has_subhead);
 	return at;
 }
 

@@ -548,6 +548,161 @@ START_TEST(tcp_header_lengths_that_cannot_be)
 }
 END_TEST
 
+/* Tunnels: @p d holds inner4() or inner6() in @p depth of them. */
+static void check_tunnel(struct made *m, uint16_t link, uint8_t family, unsigned depth)
+{
+	struct decoded d = decode_made(m, link);
+
+	check_inner(&d, family);
+	ck_assert_uint_eq(d.depth, depth);
+	ck_assert(d.has_ip_id == (family == FAMILY_IPV4));
+}
+
+START_TEST(ip_within_ip)
+{
+	struct made m = inner4();
+
+	made_ip4(&m, 4, 9, 9, 8);
+	check_tunnel(&m, LINK_RAW, FAMILY_IPV4, 1);
+	m = inner6();
+	made_ip4(&m, 41, 9, 9, 0);
+	check_tunnel(&m, LINK_RAW, FAMILY_IPV6, 1);
+	m = inner4();
+	made_ip6_extension(&m, 4, 8); /* tunnel encapsulation limit */
+	made_ip6(&m, 60, 9, 9);
+	check_tunnel(&m, LINK_RAW, FAMILY_IPV4, 1);
+	m = inner6();
+	made_ip6(&m, 41, 9, 9);
+	check_tunnel(&m, LINK_RAW, FAMILY_IPV6, 1);
+}
+END_TEST
+
+START_TEST(tunnels_are_followed_only_so_deep)
+{
+	struct made m = inner4();
+
+	for (unsigned depth = 1; depth <= DECODE_DEPTH_MOST; depth++) {
+		made_ip4(&m, 4, 9, 9, 0);
+		check_tunnel(&m, LINK_RAW, FAMILY_IPV4, depth);
+	}
+	made_ip4(&m, 4, 9, 9, 0);
+	check_refused(&m, DECODE_DEPTH);
+}
+END_TEST
+
+START_TEST(length_of_an_outer_packet_bounds_the_inner_one)
+{
+	struct made m = inner4();
+	uint8_t *outer = made_ip4(&m, 4, 9, 9, 0);
+
+	made_u16(outer + 2, (unsigned)m.len - 1);
+	check_refused(&m, DECODE_SHORT);
+	made_u16(outer + 2, 20 + 19);
+	check_refused(&m, DECODE_MALFORMED_IP4);
+}
+END_TEST
+
+START_TEST(gre_with_any_of_its_fields)
+{
+	static const unsigned flags[] = {
+		0, 0x8000, 0x2000, 0x1000, 0xa000, 0x3000, 0x9000, 0xb000
+	};
+	struct made m = inner4();
+
+	made_gre(&m, flags[_i], 0x0800);
+	made_ip6(&m, 47, 9, 9);
+	check_tunnel(&m, LINK_RAW, FAMILY_IPV4, 1);
+	m = inner6();
+	made_gre(&m, flags[_i], 0x86dd);
+	made_ip4(&m, 47, 9, 9, 0);
+	check_tunnel(&m, LINK_RAW, FAMILY_IPV6, 1);
+	m = inner6();
+	made_vlan(&m, 5, 0x86dd);
+	made_ethernet(&m, 0x8100);
+	made_gre(&m, flags[_i], 0x6558);
+	made_ip4(&m, 47, 9, 9, 0);
+	check_tunnel(&m, LINK_RAW, FAMILY_IPV6, 1);
+}
+END_TEST
+
+START_TEST(gre_that_is_not_followed)
+{
+	struct made m = inner4();
+	uint8_t *gre = made_gre(&m, 0x4000, 0x0800);
+
+	made_ip4(&m, 47, 9, 9, 0);
+	check_refused(&m, DECODE_TUNNEL);
+	made_u16(gre, 1);
+	check_refused(&m, DECODE_TUNNEL);
+	made_u16(gre, 0);
+	made_u16(gre + 2, 0x880b); /* PPP */
+	check_refused(&m, DECODE_NOT_IP);
+}
+END_TEST
+
+START_TEST(erspan_of_all_types)
+{
+	struct made m = inner4();
+
+	made_ethernet(&m, 0x0800);
+	made_gre(&m, 0, 0x88be);
+	made_ip4(&m, 47, 9, 9, 0);
+	check_tunnel(&m, LINK_RAW, FAMILY_IPV4, 1);
+	m = inner6();
+	made_ethernet(&m, 0x86dd);
+	made_erspan2(&m);
+	made_gre(&m, 0x1000, 0x88be);
+	made_ip4(&m, 47, 9, 9, 0);
+	check_tunnel(&m, LINK_RAW, FAMILY_IPV6, 1);
+	for (int has_subhead = 0; has_subhead < 2; has_subhead++) {
+		m = inner6();
+		made_ethernet(&m, 0x86dd);
+		made_erspan3(&m, false, has_subhead);
+		made_gre(&m, 0x1000, 0x22eb);
+		made_ip4(&m, 47, 9, 9, 0);
+		check_tunnel(&m, LINK_RAW, FAMILY_IPV6, 1);
+		m = inner4();
+		made_erspan3(&m, true, has_subhead);
+		made_gre(&m, 0x1000, 0x22eb);
+		made_ip4(&m, 47, 9, 9, 0);
+		check_tunnel(&m, LINK_RAW, FAMILY_IPV4, 1);
+	}
+}
+END_TEST
+
+START_TEST(erspan_that_is_not_followed)
+{
+	struct made m = inner4();
+	uint8_t *erspan;
+
+	made_ethernet(&m, 0x0800);
+	erspan = made_erspan3(&m, false, false);
+	made_gre(&m, 0x1000, 0x22eb);
+	made_ip4(&m, 47, 9, 9, 0);
+	erspan[10] = 3 << 2; /* no kind of frame */
+	check_refused(&m, DECODE_TUNNEL);
+	erspan[10] = 0;
+	erspan[0] = 0x10; /* not its version */
+	check_refused(&m, DECODE_TUNNEL);
+}
+END_TEST
+
+START_TEST(frame_that_the_switch_has_cut)
+{
+	struct made m = { 0 };
+	uint8_t *erspan;
+
+	made_bytes(&m, "\x45\0\x02\0", 4);
+	made_ethernet(&m, 0x0800);
+	erspan = made_erspan2(&m);
+	made_gre(&m, 0x1000, 0x88be);
+	made_ip4(&m, 47, 9, 9, 0);
+	check_refused(&m, DECODE_MALFORMED_IP4);
+	erspan[2] |= 4;
+	check_refused(&m, DECODE_SHORT);
+}
+END_TEST
+
 /* Going on behind reassembly. */
 
 START_TEST(reassembled_datagram_keeps_what_its_fragments_said)
@@ -629,6 +784,21 @@ static void add_transport_tests(Suite *s)
 	suite_add_tcase(s, t);
 }
 
+static void add_tunnel_tests(Suite *s)
+{
+	TCase *t = tcase_create("tunnel");
+
+	tcase_add_test(t, ip_within_ip);
+	tcase_add_test(t, tunnels_are_followed_only_so_deep);
+	tcase_add_test(t, length_of_an_outer_packet_bounds_the_inner_one);
+	tcase_add_loop_test(t, gre_with_any_of_its_fields, 0, 8);
+	tcase_add_test(t, gre_that_is_not_followed);
+	tcase_add_test(t, erspan_of_all_types);
+	tcase_add_test(t, erspan_that_is_not_followed);
+	tcase_add_test(t, frame_that_the_switch_has_cut);
+	suite_add_tcase(s, t);
+}
+
 int main(void)
 {
 	Suite *s = suite_create("decode");
@@ -638,6 +808,7 @@ int main(void)
 	add_link_tests(s);
 	add_ip_tests(s);
 	add_transport_tests(s);
+	add_tunnel_tests(s);
 	runner = srunner_create(s);
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);
