@@ -86,6 +86,9 @@ enum decode_reason layer_ip_payload(struct layers *l, uint8_t protocol);
 
 /* tunnel.c */
 enum decode_reason layer_gre(struct layers *l);
+/* Step over the head of a tunnel. @return type of what is inside, or 0: it does not look like one.
+ */
+uint16_t layer_udp_tunnel(struct layers *l);
 
 /* transport.c */
 enum decode_reason layer_udp(struct layers *l);

@@ -7,7 +7,7 @@
 enum decode_reason layer_udp(struct layers *l)
 {
 	struct decoded *out = l->out;
-	uint16_t len;
+	uint16_t len, inside;
 
 	out->src.port = cursor_u16_be(&l->c);
 	out->dst.port = cursor_u16_be(&l->c);
@@ -18,7 +18,8 @@ enum decode_reason layer_udp(struct layers *l)
 	if (len < UDP_HEAD_BYTES) /* 0 is for jumbograms, which are refused */
 		return DECODE_MALFORMED_UDP;
 	layer_limit(l, len - UDP_HEAD_BYTES);
-	return layer_found(l, DECODED_UDP);
+	inside = layer_udp_tunnel(l);
+	return inside ? layer_inside(l, inside) : layer_found(l, DECODED_UDP);
 }
 
 enum decode_reason layer_tcp(struct layers *l)

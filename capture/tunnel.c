@@ -1,4 +1,4 @@
-/* Packets within packets: GRE and ERSPAN. */
+/* Packets within packets: GRE and ERSPAN, VXLAN, GENEVE and TZSP. */
 #include "capture/layers.h"
 
 /* RFC 2784, 2890. */
@@ -51,4 +51,74 @@ enum decode_reason layer_gre(struct layers *l)
 	if (type == ERSPAN_3 || (type == ERSPAN_2 && flags & GRE_SEQUENCE))
 		return erspan(l, type);
 	return layer_inside(l, type == ERSPAN_2 ? ETHER_BRIDGED : type);
+}
+
+/*
+ * Tunnels over UDP are guessed by their port. A reader returns the type of what is inside, or 0 if
+ * this is none of its kind: then it is a datagram like any other.
+ */
+
+/* RFC 7348, and draft-smith-vxlan-group-policy, which uses reserved bits. */
+static uint16_t vxlan(struct cursor *c)
+{
+	uint32_t flags = cursor_u32_be(c), network = cursor_u32_be(c);
+	bool is_one = flags == 0x08000000 || (flags & 0xffb70000) == 0x88000000;
+
+	return is_one && !(network & 0xff) ? ETHER_BRIDGED : 0;
+}
+
+/* RFC 8926. */
+static uint16_t geneve(struct cursor *c)
+{
+	uint16_t flags = cursor_u16_be(c), type = cursor_u16_be(c);
+	uint32_t network = cursor_u32_be(c);
+
+	if (flags & 0xc03f || network & 0xff)
+		return 0;
+	cursor_take(c, (flags >> 8) * 4); /* options */
+	return type == ETHER_BRIDGED || type == ETHER_IP4 || type == ETHER_IP6 ? type : 0;
+}
+
+/* TaZmen sniffer protocol, as RouterOS sends it: a packet that was received (0) or sent (1),
+ * Ethernet (1); then tags up to the one that ends them. */
+static uint16_t tzsp(struct cursor *c)
+{
+	uint32_t head = cursor_u32_be(c);
+
+	while (!c->failed && (head & 0xfffeffff) == 0x01000001) {
+		uint8_t tag = cursor_u8(c);
+
+		if (tag == 1 && !c->failed)
+			return ETHER_BRIDGED;
+		if (tag != 0) /* padding, which has no length */
+			cursor_take(c, cursor_u8(c));
+	}
+	return 0;
+}
+
+static const struct {
+	uint16_t port;
+	uint16_t (*type)(struct cursor *c);
+} udp_tunnels[] = {
+	{ 4789, vxlan },
+	{ 8472, vxlan },
+	{ 6081, geneve },
+	{ 37008, tzsp },
+};
+
+uint16_t layer_udp_tunnel(struct layers *l)
+{
+	for (size_t i = 0; i < sizeof(udp_tunnels) / sizeof(udp_tunnels[0]); i++) {
+		struct cursor c = l->c;
+		uint16_t type;
+
+		if (udp_tunnels[i].port != l->out->dst.port)
+			continue;
+		type = udp_tunnels[i].type(&c);
+		if (!type || c.failed)
+			return 0;
+		l->c = c;
+		return type;
+	}
+	return 0;
 }

@@ -185,6 +185,32 @@ static inline uint8_t *made_erspan3(struct made *m, bool is_ip, bool has_subhead
 	return at;
 }
 
+static inline uint8_t *made_vxlan(struct made *m)
+{
+	made_bytes(m, "\x08\0\0\0\0\0\x64\0", 8);
+	return made_udp(m, 54321, 4789);
+}
+
+/* @p options octets, a multiple of 4. */
+static inline uint8_t *made_geneve(struct made *m, unsigned type, size_t options)
+{
+	uint8_t *at = made_head(m, 8 + options);
+
+	at[0] = (uint8_t)(options / 4);
+	made_u16(at + 2, type);
+	at[5] = 100;
+	if (options)
+		memcpy(at + 8, (const uint8_t[]){ 1, 2, 0x80, (uint8_t)(options / 4 - 1) }, 4);
+	return made_udp(m, 54321, 6081);
+}
+
+/* With every kind of tag: sensor, padding, end. */
+static inline uint8_t *made_tzsp(struct made *m)
+{
+	made_bytes(m, "\x01\0\0\x01\x3c\6sensor\0\0\x0a\1\x80\x01", 18);
+	return made_udp(m, 40000, 37008);
+}
+
 /* What follows the ethertype of a tag; @p type is that of what is there. */
 static inline uint8_t *made_vlan(struct made *m, unsigned tci, unsigned type)
 {

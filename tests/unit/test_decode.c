@@ -703,6 +703,112 @@ START_TEST(frame_that_the_switch_has_cut)
 }
 END_TEST
 
+START_TEST(vxlan_on_both_its_ports)
+{
+	static const char *const heads[] = { "\x08\0\0\0\0\0\x64", "\x88\0\0\7\0\0\x64",
+					     "\x88\x48\0\7\0\0\x64" };
+
+	for (int i = 0; i < ROWS(heads); i++) {
+		struct made m = inner6();
+
+		made_ethernet(&m, 0x86dd);
+		made_bytes(&m, heads[i], 8);
+		made_udp(&m, 54321, i % 2 ? 4789 : 8472);
+		made_ip4(&m, PROTO_UDP, 9, 9, 0);
+		check_tunnel(&m, LINK_RAW, FAMILY_IPV6, 1);
+	}
+}
+END_TEST
+
+START_TEST(geneve_with_options)
+{
+	for (size_t options = 0; options <= 252; options += 84) {
+		struct made m = inner4();
+
+		made_ethernet(&m, 0x0800);
+		made_geneve(&m, 0x6558, options);
+		made_ip6(&m, PROTO_UDP, 9, 9);
+		check_tunnel(&m, LINK_RAW, FAMILY_IPV4, 1);
+		m = inner6();
+		made_geneve(&m, 0x86dd, options);
+		made_ip4(&m, PROTO_UDP, 9, 9, 0);
+		check_tunnel(&m, LINK_RAW, FAMILY_IPV6, 1);
+	}
+}
+END_TEST
+
+START_TEST(tzsp_with_tags)
+{
+	struct made m = inner4();
+
+	made_ethernet(&m, 0x0800);
+	made_tzsp(&m);
+	made_ip4(&m, PROTO_UDP, 9, 9, 0);
+	check_tunnel(&m, LINK_RAW, FAMILY_IPV4, 1);
+	m = inner6();
+	made_ethernet(&m, 0x86dd);
+	made_bytes(&m, "\1\1\0\1\1", 5);
+	made_udp(&m, 37008, 37008);
+	made_ip6(&m, PROTO_UDP, 9, 9);
+	check_tunnel(&m, LINK_RAW, FAMILY_IPV6, 1);
+}
+END_TEST
+
+static const struct {
+	uint16_t port;
+	uint8_t len;
+	const char *bytes;
+} no_tunnels[] = {
+	{ 4789, 0, "" },
+	{ 4789, 7, "\x08\0\0\0\0\0\x64" },
+	{ 4789, 16, "\x00\0\0\0\0\0\x64\0........" }, /* no network number */
+	{ 4789, 16, "\x08\0\0\0\0\0\x64\1........" },
+	{ 4789, 16, "\x08\0\1\0\0\0\x64\0........" },
+	{ 4789, 16, "INVITE sip:a@b S" },
+	{ 8472, 16, "\x80\0\x12\x34\0\0\0\0ssrcxxxx" }, /* RTP */
+	{ 6081, 16, "OPTIONS sip:a@b " },
+	{ 6081, 16, "\x80\0\x12\x34\0\0\0\0ssrcxxxx" },
+	{ 6081, 4, "\r\n\r\n" },
+	{ 6081, 16, "\x00\0\x65\x58\0\0\0\1........" },
+	{ 6081, 16, "\x00\0\x08\x06\0\0\0\0........" },
+	{ 6081, 11, "\x01\0\x65\x58\0\0\0\0..." }, /* shorter than its options */
+	{ 37008, 16, "SIP/2.0 200 OK\r\n" },
+	{ 37008, 4, "\1\0\0\1" }, /* no end of tags */
+	{ 37008, 6, "\1\0\0\1\x0a\1" },
+	{ 37008, 5, "\2\0\0\1\1" },
+	{ 37008, 5, "\1\2\0\1\1" },
+	{ 37008, 5, "\1\0\0\x12\1" }, /* 802.11 */
+	{ 37008, 4, "\1\4\0\0" },     /* keep-alive */
+};
+
+START_TEST(port_of_a_tunnel_alone_makes_none)
+{
+	struct made m = { 0 };
+	struct decoded d;
+
+	made_bytes(&m, no_tunnels[_i].bytes, no_tunnels[_i].len);
+	made_udp(&m, 5060, no_tunnels[_i].port);
+	made_ip4(&m, PROTO_UDP, 1, 2, 0);
+	d = decode_made(&m, LINK_RAW);
+	ck_assert_msg(d.kind == DECODED_UDP, "%s", decode_reason_name(d.reason));
+	ck_assert_uint_eq(d.payload.len, no_tunnels[_i].len);
+	ck_assert_uint_eq(d.depth, 0);
+	ck_assert_uint_eq(d.dst.port, no_tunnels[_i].port);
+}
+END_TEST
+
+START_TEST(what_is_in_a_tunnel_is_not_always_for_us)
+{
+	struct made m = { 0 };
+
+	made_bytes(&m, "\0\1\x08\0\6\4\0\1", 8);
+	made_ethernet(&m, 0x0806);
+	made_vxlan(&m);
+	made_ip4(&m, PROTO_UDP, 9, 9, 0);
+	check_refused(&m, DECODE_NOT_IP);
+}
+END_TEST
+
 /* Going on behind reassembly. */
 
 START_TEST(reassembled_datagram_keeps_what_its_fragments_said)
@@ -796,6 +902,11 @@ static void add_tunnel_tests(Suite *s)
 	tcase_add_test(t, erspan_of_all_types);
 	tcase_add_test(t, erspan_that_is_not_followed);
 	tcase_add_test(t, frame_that_the_switch_has_cut);
+	tcase_add_test(t, vxlan_on_both_its_ports);
+	tcase_add_test(t, geneve_with_options);
+	tcase_add_test(t, tzsp_with_tags);
+	tcase_add_loop_test(t, port_of_a_tunnel_alone_makes_none, 0, ROWS(no_tunnels));
+	tcase_add_test(t, what_is_in_a_tunnel_is_not_always_for_us);
 	suite_add_tcase(s, t);
 }
 
