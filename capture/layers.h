@@ -15,6 +15,9 @@ enum {
 	ETHER_VLAN = 0x8100,
 	ETHER_QINQ = 0x88a8,
 	ETHER_QINQ_OLD = 0x9100,
+	ETHER_MPLS = 0x8847,
+	ETHER_MPLS_UPSTREAM = 0x8848,
+	ETHER_PPPOE = 0x8864,
 	ETHER_BRIDGED = 0x6558, /* an Ethernet frame; only inside of tunnels */
 };
 
@@ -86,6 +89,8 @@ enum decode_reason layer_ip_payload(struct layers *l, uint8_t protocol);
 
 /* tunnel.c */
 enum decode_reason layer_gre(struct layers *l);
+enum decode_reason layer_mpls(struct layers *l);
+enum decode_reason layer_pppoe(struct layers *l);
 /* Step over the head of a tunnel. @return type of what is inside, or 0: it does not look like one.
  */
 uint16_t layer_udp_tunnel(struct layers *l);

@@ -31,6 +31,11 @@ enum decode_reason layer_ethertype(struct layers *l, uint16_t type)
 		return layer_ip4(l);
 	case ETHER_IP6:
 		return layer_ip6(l);
+	case ETHER_MPLS:
+	case ETHER_MPLS_UPSTREAM:
+		return layer_mpls(l);
+	case ETHER_PPPOE:
+		return layer_pppoe(l);
 	default:
 		return DECODE_NOT_IP;
 	}

@@ -1,4 +1,4 @@
-/* Packets within packets: GRE and ERSPAN, VXLAN, GENEVE and TZSP. */
+/* Packets within packets: GRE and ERSPAN, VXLAN, GENEVE and TZSP, MPLS and PPPoE. */
 #include "capture/layers.h"
 
 /* RFC 2784, 2890. */
@@ -121,4 +121,73 @@ uint16_t layer_udp_tunnel(struct layers *l)
 		return type;
 	}
 	return 0;
+}
+
+#define MPLS_LAST      0x100  /* of the stack of labels */
+#define PPPOE_SESSION  0x1100 /* version 1, type 1, no code */
+#define PPP_IP4	       0x0021
+#define PPP_IP6	       0x0057
+#define ETHERNET_BYTES 14
+
+static bool is_read(uint16_t type)
+{
+	switch (type) {
+	case ETHER_IP4:
+	case ETHER_IP6:
+	case ETHER_VLAN:
+	case ETHER_QINQ:
+	case ETHER_QINQ_OLD:
+	case ETHER_MPLS:
+	case ETHER_PPPOE:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Does an Ethernet frame of interest begin @p skip octets from here? */
+static bool is_ethernet(struct cursor c, size_t skip)
+{
+	cursor_take(&c, skip + ETHERNET_BYTES - 2);
+	return is_read(cursor_u16_be(&c));
+}
+
+/* RFC 3032. No label says what is inside, only its two ends know: IP by its version, else Ethernet
+ * (RFC 4448), behind a control word of four octets if that makes sense. */
+enum decode_reason layer_mpls(struct layers *l)
+{
+	uint16_t type;
+
+	while (!(cursor_u32_be(&l->c) & MPLS_LAST) && !l->c.failed)
+		;
+	if (l->c.failed || cursor_left(&l->c) < 4 + ETHERNET_BYTES)
+		return layer_ended(l, DECODE_MALFORMED_TUNNEL);
+	type = layer_ip_type(l);
+	if (type)
+		return layer_inside(l, type);
+	if (is_ethernet(l->c, 4))
+		cursor_take(&l->c, 4);
+	return layer_inside(l, ETHER_BRIDGED);
+}
+
+/* RFC 2516, session stage; the protocol of PPP may be cut to one octet (RFC 1661). */
+enum decode_reason layer_pppoe(struct layers *l)
+{
+	uint16_t head = cursor_u16_be(&l->c), len, protocol;
+
+	cursor_take(&l->c, 2); /* session */
+	len = cursor_u16_be(&l->c);
+	if (l->c.failed)
+		return layer_ended(l, DECODE_MALFORMED_TUNNEL);
+	if (head != PPPOE_SESSION)
+		return DECODE_TUNNEL;
+	layer_limit(l, len);
+	protocol = cursor_u8(&l->c);
+	if (!(protocol & 1))
+		protocol = (uint16_t)(protocol << 8 | cursor_u8(&l->c));
+	if (l->c.failed)
+		return layer_ended(l, DECODE_MALFORMED_TUNNEL);
+	if (protocol != PPP_IP4 && protocol != PPP_IP6)
+		return DECODE_NOT_IP;
+	return layer_inside(l, protocol == PPP_IP4 ? ETHER_IP4 : ETHER_IP6);
 }

@@ -211,6 +211,32 @@ static inline uint8_t *made_tzsp(struct made *m)
 	return made_udp(m, 40000, 37008);
 }
 
+/* @p labels: how many, at least one. */
+static inline uint8_t *made_mpls(struct made *m, size_t labels)
+{
+	for (size_t i = 0; i < labels; i++)
+		made_u32(made_head(m, 4), (uint32_t)(16 + i) << 12 | (i == 0) << 8 | 64);
+	return made_at(m);
+}
+
+/* @p protocol of PPP; below 256 in one octet if it is odd and @p is_short. */
+static inline uint8_t *made_pppoe(struct made *m, unsigned protocol, bool is_short)
+{
+	size_t inside;
+	uint8_t *at;
+
+	if (is_short)
+		made_head(m, 1)[0] = (uint8_t)protocol;
+	else
+		made_u16(made_head(m, 2), protocol);
+	inside = m->len;
+	at = made_head(m, 6);
+	at[0] = 0x11;
+	made_u16(at + 2, 0x4242);
+	made_u16(at + 4, (unsigned)inside);
+	return at;
+}
+
 /* What follows the ethertype of a tag; @p type is that of what is there. */
 static inline uint8_t *made_vlan(struct made *m, unsigned tci, unsigned type)
 {

@@ -809,6 +809,90 @@ START_TEST(what_is_in_a_tunnel_is_not_always_for_us)
 }
 END_TEST
 
+START_TEST(mpls_over_ethernet_and_gre)
+{
+	for (size_t labels = 1; labels < 12; labels += 5) {
+		struct made m = inner4();
+
+		made_mpls(&m, labels);
+		made_vlan(&m, 3, labels == 1 ? 0x8848 : 0x8847);
+		made_ethernet(&m, 0x8100);
+		check_tunnel(&m, LINK_ETHERNET, FAMILY_IPV4, 1);
+		m = inner6();
+		made_mpls(&m, labels);
+		made_gre(&m, 0x2000, 0x8847);
+		made_ip4(&m, 47, 9, 9, 0);
+		check_tunnel(&m, LINK_RAW, FAMILY_IPV6, 2);
+	}
+}
+END_TEST
+
+START_TEST(ethernet_over_mpls_with_a_control_word_and_without)
+{
+	struct made m = inner6();
+	uint8_t *ethernet;
+
+	ethernet = made_ethernet(&m, 0x86dd);
+	made_mpls(&m, 2);
+	made_ethernet(&m, 0x8847);
+	check_tunnel(&m, LINK_ETHERNET, FAMILY_IPV6, 1);
+	ethernet[0] = 0x72; /* no such version of IP */
+	check_tunnel(&m, LINK_ETHERNET, FAMILY_IPV6, 1);
+	m = inner4();
+	made_ethernet(&m, 0x0800);
+	made_head(&m, 4);
+	made_mpls(&m, 1);
+	made_ethernet(&m, 0x8847);
+	check_tunnel(&m, LINK_ETHERNET, FAMILY_IPV4, 1);
+}
+END_TEST
+
+START_TEST(labels_without_end)
+{
+	struct made m = { 0 };
+
+	made_head(&m, 400);
+	made_ethernet(&m, 0x8847);
+	ck_assert_int_eq(decode_made(&m, LINK_ETHERNET).reason, DECODE_MALFORMED_TUNNEL);
+}
+END_TEST
+
+START_TEST(pppoe_sessions)
+{
+	for (int is_short = 0; is_short < 2; is_short++) {
+		struct made m = inner4();
+
+		made_pppoe(&m, 0x21, is_short);
+		made_padding(&m, 3);
+		made_ethernet(&m, 0x8864);
+		check_tunnel(&m, LINK_ETHERNET, FAMILY_IPV4, 1);
+		m = inner6();
+		made_pppoe(&m, 0x57, is_short);
+		made_vlan(&m, 7, 0x8864);
+		made_ethernet(&m, 0x8100);
+		check_tunnel(&m, LINK_ETHERNET, FAMILY_IPV6, 1);
+	}
+}
+END_TEST
+
+START_TEST(pppoe_of_other_kinds)
+{
+	struct made m = inner4();
+	uint8_t *pppoe = made_pppoe(&m, 0xc021, false); /* link control */
+
+	made_ethernet(&m, 0x8864);
+	ck_assert_int_eq(decode_made(&m, LINK_ETHERNET).reason, DECODE_NOT_IP);
+	pppoe[1] = 9; /* discovery */
+	ck_assert_int_eq(decode_made(&m, LINK_ETHERNET).reason, DECODE_TUNNEL);
+	pppoe[1] = 0;
+	made_u16(pppoe + 4, 1);
+	ck_assert_int_eq(decode_made(&m, LINK_ETHERNET).reason, DECODE_MALFORMED_TUNNEL);
+	made_u16(pppoe + 4, 2);
+	made_u16(pppoe + 6, 0x21);
+	ck_assert_int_eq(decode_made(&m, LINK_ETHERNET).reason, DECODE_MALFORMED_IP4);
+}
+END_TEST
+
 /* Going on behind reassembly. */
 
 START_TEST(reassembled_datagram_keeps_what_its_fragments_said)
@@ -907,6 +991,11 @@ static void add_tunnel_tests(Suite *s)
 	tcase_add_test(t, tzsp_with_tags);
 	tcase_add_loop_test(t, port_of_a_tunnel_alone_makes_none, 0, ROWS(no_tunnels));
 	tcase_add_test(t, what_is_in_a_tunnel_is_not_always_for_us);
+	tcase_add_test(t, mpls_over_ethernet_and_gre);
+	tcase_add_test(t, ethernet_over_mpls_with_a_control_word_and_without);
+	tcase_add_test(t, labels_without_end);
+	tcase_add_test(t, pppoe_sessions);
+	tcase_add_test(t, pppoe_of_other_kinds);
 	suite_add_tcase(s, t);
 }
 
