@@ -37,21 +37,22 @@ enum {
  * Why nothing was found. X(name, label of counters, help). SNAP and SHORT are packets of which a
  * part is missing; all others are packets that are not for us.
  */
-#define DECODE_REASONS(X)                                                             \
-	X(LINK, "link", "captured with a link type that is not read")                 \
-	X(NOT_IP, "not_ip", "no IP packet: ARP, spanning tree, discovery")            \
-	X(PROTOCOL, "protocol", "an IP protocol that carries no SIP")                 \
-	X(ENCRYPTED, "encrypted", "encrypted by IPsec")                               \
-	X(TUNNEL, "tunnel", "in a tunnel of a kind that is not followed")             \
-	X(DEPTH, "depth", "more tunnels in one another than are followed")            \
-	X(JUMBO, "jumbo", "IPv6 jumbograms")                                          \
-	X(SNAP, "snap", "longer than what was captured of them")                      \
-	X(SHORT, "short", "longer, by their own header, than what was on the wire")   \
-	X(MALFORMED_LINK, "malformed_link", "link layer header that cannot be right") \
-	X(MALFORMED_IP4, "malformed_ip4", "IPv4 header that cannot be right")         \
-	X(MALFORMED_IP6, "malformed_ip6", "IPv6 header that cannot be right")         \
-	X(MALFORMED_UDP, "malformed_udp", "UDP header that cannot be right")          \
-	X(MALFORMED_TCP, "malformed_tcp", "TCP header that cannot be right")          \
+#define DECODE_REASONS(X)                                                                \
+	X(LINK, "link", "captured with a link type that is not read")                    \
+	X(NOT_IP, "not_ip", "no IP packet: ARP, spanning tree, discovery")               \
+	X(PROTOCOL, "protocol", "an IP protocol that carries no SIP")                    \
+	X(ENCRYPTED, "encrypted", "encrypted by IPsec")                                  \
+	X(TUNNEL, "tunnel", "in a tunnel of a kind that is not followed")                \
+	X(DEPTH, "depth", "more tunnels in one another than are followed")               \
+	X(JUMBO, "jumbo", "IPv6 jumbograms")                                             \
+	X(SNAP, "snap", "longer than what was captured of them")                         \
+	X(SHORT, "short", "longer, by their own header, than what was on the wire")      \
+	X(MALFORMED_LINK, "malformed_link", "link layer header that cannot be right")    \
+	X(MALFORMED_IP4, "malformed_ip4", "IPv4 header that cannot be right")            \
+	X(MALFORMED_IP6, "malformed_ip6", "IPv6 header that cannot be right")            \
+	X(MALFORMED_UDP, "malformed_udp", "UDP header that cannot be right")             \
+	X(MALFORMED_TCP, "malformed_tcp", "TCP header that cannot be right")             \
+	X(MALFORMED_SCTP, "malformed_sctp", "SCTP header or chunk that cannot be right") \
 	X(MALFORMED_TUNNEL, "malformed_tunnel", "tunnel header that cannot be right")
 
 enum decode_reason {
@@ -66,6 +67,7 @@ enum decoded_kind {
 	DECODED_NONE,	  /* `reason` says why */
 	DECODED_UDP,	  /* payload: the datagram, which may be empty */
 	DECODED_TCP,	  /* payload: octets of the stream, often none; see struct segment */
+	DECODED_SCTP,	  /* payload: its chunks, each in order; see decode_sctp_data() */
 	DECODED_FRAGMENT, /* payload: its octets of the IP payload; see struct fragment */
 };
 
@@ -125,6 +127,27 @@ void decode_packet(const struct captured *in, struct decoded *out);
  * @param protocol of what is in @p payload: the first fragment's.
  */
 void decode_ip_payload(struct decoded *d, uint8_t protocol, struct view payload);
+
+/* One DATA chunk. A message is the payload of one chunk that is first and last, or of several with
+ * consecutive tsn from first to last. */
+struct sctp_data {
+	struct view payload; /* never empty */
+	uint32_t tsn;
+	uint32_t ppid;	 /* what is inside, as the sender says; SIP has no number of its own */
+	uint16_t stream; /* ordered delivery is per stream: seq */
+	uint16_t seq;
+	bool is_first, is_last, is_unordered;
+};
+
+/**
+ * Next DATA chunk of a DECODED_SCTP; others (INIT, SACK, ...) are stepped over.
+ *
+ * @param chunks  Begin with cursor_over_view(payload). It does not fail, since decode_packet() has
+ * walked over them.
+ *
+ * @return false: there is none left.
+ */
+bool decode_sctp_data(struct cursor *chunks, struct sctp_data *out);
 
 /** Label of a counter: "not_ip"; "found" for DECODE_FOUND. */
 const char *decode_reason_name(enum decode_reason reason);

@@ -57,6 +57,8 @@ static enum decode_reason payload(struct layers *l, uint8_t protocol)
 		return layer_udp(l);
 	case PROTO_TCP:
 		return layer_tcp(l);
+	case PROTO_SCTP:
+		return layer_sctp(l);
 	case IP_IP4:
 		return layer_inside(l, ETHER_IP4);
 	case IP_IP6:

@@ -98,3 +98,4 @@ uint16_t layer_udp_tunnel(struct layers *l);
 /* transport.c */
 enum decode_reason layer_udp(struct layers *l);
 enum decode_reason layer_tcp(struct layers *l);
+enum decode_reason layer_sctp(struct layers *l);

@@ -81,6 +81,30 @@ static inline uint8_t *made_tcp(struct made *m, unsigned src_port, unsigned dst_
 	return at;
 }
 
+/* A chunk with what is there: @p type, 0 is DATA, whose fields are then put before it. Only one
+ * that is the last of its packet may have a length that is no multiple of 4. */
+static inline uint8_t *made_sctp_chunk(struct made *m, uint8_t type, uint8_t flags, size_t len)
+{
+	uint8_t *at = made_head(m, type ? 4 : 16);
+
+	at[0] = type;
+	at[1] = flags;
+	made_u16(at + 2, (unsigned)(len + (type ? 4 : 16)));
+	if (type == 0)
+		memcpy(at + 4, "\1\2\3\4\0\5\0\6\0\0\0\0", 12);
+	return at;
+}
+
+static inline uint8_t *made_sctp(struct made *m, unsigned src_port, unsigned dst_port)
+{
+	uint8_t *at = made_head(m, 12);
+
+	made_u16(at, src_port);
+	made_u16(at + 2, dst_port);
+	made_u32(at + 4, 0x77777777);
+	return at;
+}
+
 /* From 192.0.2.@p src to 198.51.100.@p dst; @p options octets of options, a multiple of 4. */
 static inline uint8_t *made_ip4(struct made *m, uint8_t protocol, uint8_t src, uint8_t dst,
 				size_t options)

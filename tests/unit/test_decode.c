@@ -893,6 +893,88 @@ START_TEST(pppoe_of_other_kinds)
 }
 END_TEST
 
+/* SCTP. */
+
+START_TEST(sctp_data_chunks_between_others)
+{
+	struct made m = { 0 };
+	struct sctp_data data;
+	struct decoded d;
+	struct cursor c;
+
+	made_bytes(&m, "abcde", 5); /* the last one, without its padding */
+	made_sctp_chunk(&m, 0, 1, 5);
+	made_bytes(&m, "01234567", 8);
+	made_sctp_chunk(&m, 3, 0, 8); /* SACK */
+	made_bytes(&m, "ABC\0", 4);
+	made_sctp_chunk(&m, 0, 4 | 2, 3);
+	made_sctp_chunk(&m, 11, 0, 0); /* COOKIE ACK */
+	made_sctp(&m, 5070, 5060);
+	made_ip6(&m, PROTO_SCTP, 1, 2);
+	d = decode_made(&m, LINK_RAW);
+	ck_assert_int_eq(d.kind, DECODED_SCTP);
+	ck_assert_uint_eq(d.src.port, 5070);
+	ck_assert_uint_eq(d.dst.port, 5060);
+	c = cursor_over(made_at(&m) + 40 + 12, d.payload.len); /* decode() has freed its copy */
+	ck_assert(decode_sctp_data(&c, &data));
+	ck_assert(view_is(data.payload, "ABC"));
+	ck_assert_uint_eq(data.tsn, 0x01020304);
+	ck_assert_uint_eq(data.stream, 5);
+	ck_assert_uint_eq(data.seq, 6);
+	ck_assert_uint_eq(data.ppid, 0);
+	ck_assert(data.is_first && !data.is_last && data.is_unordered);
+	ck_assert(decode_sctp_data(&c, &data));
+	ck_assert(view_is(data.payload, "abcde"));
+	ck_assert(!data.is_first && data.is_last && !data.is_unordered);
+	ck_assert(!decode_sctp_data(&c, &data));
+	ck_assert(!c.failed);
+}
+END_TEST
+
+START_TEST(sctp_without_data)
+{
+	struct made m = { 0 };
+	struct sctp_data data;
+	struct decoded d;
+	struct cursor c;
+
+	made_bytes(&m, "0123456789abcdef", 16);
+	made_sctp_chunk(&m, 1, 0, 16); /* INIT */
+	made_sctp(&m, 5070, 5060);
+	made_ip4(&m, PROTO_SCTP, 1, 2, 0);
+	d = decode_made(&m, LINK_RAW);
+	ck_assert_int_eq(d.kind, DECODED_SCTP);
+	c = cursor_over(made_at(&m) + 20 + 12, d.payload.len);
+	ck_assert(!decode_sctp_data(&c, &data));
+	ck_assert(!c.failed);
+}
+END_TEST
+
+static const struct {
+	uint8_t len;
+	const char *chunks;
+} sctp_broken[] = {
+	{ 0, "" },
+	{ 3, "\3\0\0" },
+	{ 4, "\3\0\0\3" },		  /* shorter than its head */
+	{ 4, "\3\0\0\5" },		  /* longer than the packet */
+	{ 4, "\0\3\0\4" },		  /* DATA without its fields */
+	{ 16, "\0\3\0\x10tsn.si.q.ppi" }, /* DATA of nothing */
+	{ 17, "\0\3\0\x12tsn.si.q.ppi.x" },
+	{ 9, "\3\0\0\4\0\0\0\0x" },
+};
+
+START_TEST(sctp_chunks_that_cannot_be)
+{
+	struct made m = { 0 };
+
+	made_bytes(&m, sctp_broken[_i].chunks, sctp_broken[_i].len);
+	made_sctp(&m, 5070, 5060);
+	made_ip4(&m, PROTO_SCTP, 1, 2, 0);
+	check_refused(&m, DECODE_MALFORMED_SCTP);
+}
+END_TEST
+
 /* Going on behind reassembly. */
 
 START_TEST(reassembled_datagram_keeps_what_its_fragments_said)
@@ -971,6 +1053,9 @@ static void add_transport_tests(Suite *s)
 	tcase_add_test(t, tcp_segments_with_options);
 	tcase_add_test(t, tcp_segment_of_nothing_but_flags);
 	tcase_add_test(t, tcp_header_lengths_that_cannot_be);
+	tcase_add_test(t, sctp_data_chunks_between_others);
+	tcase_add_test(t, sctp_without_data);
+	tcase_add_loop_test(t, sctp_chunks_that_cannot_be, 0, ROWS(sctp_broken));
 	suite_add_tcase(s, t);
 }
 
