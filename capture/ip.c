@@ -134,11 +134,11 @@ enum decode_reason layer_ip_payload(struct layers *l, uint8_t protocol)
 	return payload(l, protocol);
 }
 
-enum decode_reason layer_ip4(struct layers *l)
+static enum decode_reason ip4(struct layers *l)
 {
-	uint8_t first = cursor_u8(&l->c), protocol;
-	size_t head = (first & 15) * 4, total;
+	size_t head = (cursor_u8(&l->c) & 15) * 4, total;
 	uint16_t id, place;
+	uint8_t protocol;
 
 	cursor_take(&l->c, 1); /* type of service */
 	total = cursor_u16_be(&l->c);
@@ -151,7 +151,7 @@ enum decode_reason layer_ip4(struct layers *l)
 	take_address(&l->c, &l->out->dst, FAMILY_IPV4);
 	if (l->c.failed)
 		return layer_ended(l, DECODE_MALFORMED_IP4);
-	if (first >> 4 != 4 || head < IP4_HEAD_BYTES || (total && total < head))
+	if (head < IP4_HEAD_BYTES || (total && total < head))
 		return DECODE_MALFORMED_IP4;
 	/* Of a packet that its sender's network card still has to split, the length may be 0. */
 	if (total)
@@ -188,22 +188,40 @@ static bool is_jumbo(struct cursor c)
 	return false;
 }
 
-enum decode_reason layer_ip6(struct layers *l)
+static enum decode_reason ip6(struct layers *l)
 {
-	uint32_t first = cursor_u32_be(&l->c);
-	uint16_t len = cursor_u16_be(&l->c);
-	uint8_t protocol = cursor_u8(&l->c);
+	uint8_t protocol;
+	uint16_t len;
 
+	cursor_take(&l->c, 4); /* version, class, flow label */
+	len = cursor_u16_be(&l->c);
+	protocol = cursor_u8(&l->c);
 	cursor_take(&l->c, 1); /* hop limit */
 	take_address(&l->c, &l->out->src, FAMILY_IPV6);
 	take_address(&l->c, &l->out->dst, FAMILY_IPV6);
 	if (l->c.failed)
 		return layer_ended(l, DECODE_MALFORMED_IP6);
-	if (first >> 28 != 6)
-		return DECODE_MALFORMED_IP6;
 	l->out->has_ip_id = false;
 	if (len == 0 && protocol == IP6_HOP_BY_HOP)
 		return is_jumbo(l->c) ? DECODE_JUMBO : layer_ended(l, DECODE_MALFORMED_IP6);
 	layer_limit(l, len);
 	return layer_ip_payload(l, protocol);
+}
+
+/* The packet itself says its version: Linux sends IPv6 through an IPv4 tunnel under the type of
+ * IPv4. */
+enum decode_reason layer_ip(struct layers *l, enum decode_reason malformed)
+{
+	int first = cursor_peek(&l->c);
+
+	if (first < 0)
+		return layer_ended(l, malformed);
+	switch (first >> 4) {
+	case 4:
+		return ip4(l);
+	case 6:
+		return ip6(l);
+	default:
+		return malformed;
+	}
 }

@@ -63,16 +63,6 @@ static inline enum decode_reason layer_found(struct layers *l, enum decoded_kind
 	return layer_ended(l, DECODE_FOUND);
 }
 
-/* Ethertype of the IP packet that begins here, by its version; 0 if it is none. */
-static inline uint16_t layer_ip_type(const struct layers *l)
-{
-	int first = cursor_peek(&l->c);
-
-	if (first < 0)
-		return 0;
-	return first >> 4 == 4 ? ETHER_IP4 : first >> 4 == 6 ? ETHER_IP6 : 0;
-}
-
 /* A packet within a packet. @p type: ETHER_*. */
 enum decode_reason layer_inside(struct layers *l, uint16_t type);
 
@@ -83,8 +73,7 @@ enum decode_reason layer_ethertype(struct layers *l, uint16_t type);
 void layer_vlan(struct decoded *out, uint16_t tci);
 
 /* ip.c */
-enum decode_reason layer_ip4(struct layers *l);
-enum decode_reason layer_ip6(struct layers *l);
+enum decode_reason layer_ip(struct layers *l, enum decode_reason malformed);
 enum decode_reason layer_ip_payload(struct layers *l, uint8_t protocol);
 
 /* tunnel.c */

@@ -28,9 +28,9 @@ enum decode_reason layer_ethertype(struct layers *l, uint16_t type)
 	}
 	switch (type) {
 	case ETHER_IP4:
-		return layer_ip4(l);
+		return layer_ip(l, DECODE_MALFORMED_IP4);
 	case ETHER_IP6:
-		return layer_ip6(l);
+		return layer_ip(l, DECODE_MALFORMED_IP6);
 	case ETHER_MPLS:
 	case ETHER_MPLS_UPSTREAM:
 		return layer_mpls(l);
@@ -92,22 +92,15 @@ static enum decode_reason bsd_loopback(struct layers *l)
 		family = __builtin_bswap32(family);
 	switch (family) {
 	case 2:
-		return layer_ip4(l);
+		return layer_ip(l, DECODE_MALFORMED_IP4);
 	case 10: /* Linux */
 	case 24: /* NetBSD, OpenBSD */
 	case 28: /* FreeBSD */
 	case 30: /* macOS */
-		return layer_ip6(l);
+		return layer_ip(l, DECODE_MALFORMED_IP6);
 	default:
 		return DECODE_NOT_IP;
 	}
-}
-
-static enum decode_reason raw(struct layers *l)
-{
-	if (cursor_left(&l->c) == 0)
-		return layer_ended(l, DECODE_MALFORMED_LINK);
-	return layer_ethertype(l, layer_ip_type(l));
 }
 
 enum decode_reason layer_link(struct layers *l, uint16_t link)
@@ -125,11 +118,9 @@ enum decode_reason layer_link(struct layers *l, uint16_t link)
 	case LINK_RAW:
 	case LINK_RAW_OPENBSD:
 	case LINK_RAW_FILE:
-		return raw(l);
 	case LINK_IPV4:
-		return layer_ip4(l);
 	case LINK_IPV6:
-		return layer_ip6(l);
+		return layer_ip(l, DECODE_MALFORMED_LINK);
 	default:
 		return DECODE_LINK;
 	}

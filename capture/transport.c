@@ -4,7 +4,8 @@
 #define UDP_HEAD_BYTES 8
 #define TCP_HEAD_BYTES 20
 
-#define SCTP_CHUNK_BYTES 4 /* head of any chunk; its length counts it, but not the padding behind \
+#define SCTP_CHUNK_BYTES                                                                          \
+	4		   /* head of any chunk; its length counts it, but not the padding behind \
 			    */
 #define SCTP_DATA_BYTES 12 /* what DATA has before its payload */
 #define SCTP_DATA	0

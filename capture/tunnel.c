@@ -26,14 +26,14 @@ static enum decode_reason erspan(struct layers *l, uint16_t type)
 		kind = last >> 10 & 31;
 		cursor_take(&l->c, last & ERSPAN_3_SUBHEAD ? 8 : 0);
 	}
-	if (l->c.failed || cursor_left(&l->c) == 0)
+	if (l->c.failed)
 		return layer_ended(l, DECODE_MALFORMED_TUNNEL);
 	if (first >> 28 != (type == ERSPAN_3 ? 2 : 1))
 		return DECODE_TUNNEL;
 	if (first & ERSPAN_CUT && l->cut == CUT_NONE)
 		l->cut = CUT_SHORT;
 	if (kind == ERSPAN_3_IP)
-		return layer_inside(l, layer_ip_type(l));
+		return layer_inside(l, ETHER_IP4);
 	return kind == ERSPAN_3_ETHERNET ? layer_inside(l, ETHER_BRIDGED) : DECODE_TUNNEL;
 }
 
@@ -156,15 +156,15 @@ static bool is_ethernet(struct cursor c, size_t skip)
  * (RFC 4448), behind a control word of four octets if that makes sense. */
 enum decode_reason layer_mpls(struct layers *l)
 {
-	uint16_t type;
+	int version;
 
 	while (!(cursor_u32_be(&l->c) & MPLS_LAST) && !l->c.failed)
 		;
 	if (l->c.failed || cursor_left(&l->c) < 4 + ETHERNET_BYTES)
 		return layer_ended(l, DECODE_MALFORMED_TUNNEL);
-	type = layer_ip_type(l);
-	if (type)
-		return layer_inside(l, type);
+	version = cursor_peek(&l->c) >> 4;
+	if (version == 4 || version == 6)
+		return layer_inside(l, ETHER_IP4);
 	if (is_ethernet(l->c, 4))
 		cursor_take(&l->c, 4);
 	return layer_inside(l, ETHER_BRIDGED);
