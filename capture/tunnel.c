@@ -138,6 +138,7 @@ static bool is_read(uint16_t type)
 	case ETHER_QINQ:
 	case ETHER_QINQ_OLD:
 	case ETHER_MPLS:
+	case ETHER_MPLS_UPSTREAM:
 	case ETHER_PPPOE:
 		return true;
 	default:
@@ -145,15 +146,15 @@ static bool is_read(uint16_t type)
 	}
 }
 
-/* Does an Ethernet frame of interest begin @p skip octets from here? */
-static bool is_ethernet(struct cursor c, size_t skip)
+/* Does an Ethernet frame of interest begin here? */
+static bool is_ethernet(struct cursor c)
 {
-	cursor_take(&c, skip + ETHERNET_BYTES - 2);
+	cursor_take(&c, ETHERNET_BYTES - 2);
 	return is_read(cursor_u16_be(&c));
 }
 
 /* RFC 3032. No label says what is inside, only its two ends know: IP by its version, else Ethernet
- * (RFC 4448), behind a control word of four octets if that makes sense. */
+ * (RFC 4448); if that makes no sense, behind a control word, which begins with four bits of 0. */
 enum decode_reason layer_mpls(struct layers *l)
 {
 	int version;
@@ -165,7 +166,7 @@ enum decode_reason layer_mpls(struct layers *l)
 	version = cursor_peek(&l->c) >> 4;
 	if (version == 4 || version == 6)
 		return layer_inside(l, ETHER_IP4);
-	if (is_ethernet(l->c, 4))
+	if (version == 0 && !is_ethernet(l->c))
 		cursor_take(&l->c, 4);
 	return layer_inside(l, ETHER_BRIDGED);
 }

@@ -846,6 +846,16 @@ START_TEST(ethernet_over_mpls_with_a_control_word_and_without)
 	made_mpls(&m, 1);
 	made_ethernet(&m, 0x8847);
 	check_tunnel(&m, LINK_ETHERNET, FAMILY_IPV4, 1);
+	for (int has_control = 0; has_control < 2;
+	     has_control++) { /* an ethertype at both places */
+		m = inner4();
+		made_vlan(&m, 5, 0x0800);
+		made_ethernet(&m, 0x8100);
+		made_head(&m, has_control ? 4 : 0);
+		made_mpls(&m, 1);
+		made_ethernet(&m, 0x8847);
+		check_tunnel(&m, LINK_ETHERNET, FAMILY_IPV4, 1);
+	}
 }
 END_TEST
 
