@@ -7,7 +7,7 @@
  * them in, and a switch that cuts what it mirrors makes them wrong.
  *
  * Threads: pure; any thread, no state. Memory: allocates and frees nothing; views point into the
- * bytes that were given. Cost: each octet of a header is read once, whatever the frame holds.
+ * bytes that were given. Cost: linear in the length, whatever the frame holds.
  */
 #pragma once
 #include <stdbool.h>
@@ -18,8 +18,7 @@
 #define DECODE_DEPTH_MOST 8 /* tunnels in one another that are followed */
 #define DECODE_VLANS_MOST 4 /* tags that are remembered; more are stepped over */
 
-/* Link types as libpcap numbers them; those that differ between systems and files are here twice.
- */
+/* Link types as libpcap numbers them; raw IP has one more on OpenBSD and one more in files. */
 enum {
 	LINK_NULL = 0,
 	LINK_ETHERNET = 1,
@@ -60,7 +59,6 @@ enum decode_reason {
 #define X(name, label, help) DECODE_##name,
 	DECODE_REASONS(X)
 #undef X
-		DECODE_REASONS_END
 };
 
 enum decoded_kind {
@@ -98,7 +96,7 @@ struct segment {
 struct decoded {
 	enum decoded_kind kind;
 	enum decode_reason reason;
-	struct addr src, dst;	  /* of the innermost IP packet; ports unless it is a fragment */
+	struct addr src, dst;	  /* of the innermost IP header; ports unless it is a fragment */
 	struct view payload;	  /* whole, always: what is cut is not handed on */
 	struct fragment fragment; /* of a DECODED_FRAGMENT only */
 	struct segment segment;	  /* of a DECODED_TCP only */

@@ -48,6 +48,25 @@ static enum decode_reason fragment(struct layers *l, uint32_t id, uint16_t offse
 	return layer_found(l, DECODED_FRAGMENT);
 }
 
+/* Why what has this protocol is not read; DECODE_FOUND: it is. */
+static enum decode_reason refusal(uint8_t protocol)
+{
+	switch (protocol) {
+	case IP_IP4:
+	case PROTO_TCP:
+	case PROTO_UDP:
+	case IP_IP6:
+	case IP_GRE:
+	case IP_AUTHENTICATION:
+	case PROTO_SCTP:
+		return DECODE_FOUND;
+	case IP_ESP:
+		return DECODE_ENCRYPTED;
+	default:
+		return DECODE_PROTOCOL;
+	}
+}
+
 /* What the innermost IP header says is in it. */
 static enum decode_reason payload(struct layers *l, uint8_t protocol)
 {
@@ -65,10 +84,8 @@ static enum decode_reason payload(struct layers *l, uint8_t protocol)
 		return layer_inside(l, ETHER_IP6);
 	case IP_GRE:
 		return layer_gre(l);
-	case IP_ESP:
-		return DECODE_ENCRYPTED;
 	default:
-		return DECODE_PROTOCOL;
+		return refusal(protocol);
 	}
 }
 
@@ -163,6 +180,8 @@ static enum decode_reason ip4(struct layers *l)
 	l->out->has_ip_id = true;
 	if (place & (IP4_MORE | IP4_OFFSET)) {
 		l->out->protocol = protocol;
+		if (refusal(protocol)) /* spares the reassembly of what is not read then */
+			return refusal(protocol);
 		return fragment(l, id, (uint16_t)((place & IP4_OFFSET) * 8), place & IP4_MORE,
 				DECODE_MALFORMED_IP4);
 	}

@@ -123,11 +123,10 @@ uint16_t layer_udp_tunnel(struct layers *l)
 	return 0;
 }
 
-#define MPLS_LAST      0x100  /* of the stack of labels */
-#define PPPOE_SESSION  0x1100 /* version 1, type 1, no code */
-#define PPP_IP4	       0x0021
-#define PPP_IP6	       0x0057
-#define ETHERNET_BYTES 14
+#define MPLS_LAST     0x100  /* of the stack of labels */
+#define PPPOE_SESSION 0x1100 /* version 1, type 1, no code */
+#define PPP_IP4	      0x0021
+#define PPP_IP6	      0x0057
 
 static bool is_read(uint16_t type)
 {
@@ -149,7 +148,7 @@ static bool is_read(uint16_t type)
 /* Does an Ethernet frame of interest begin here? */
 static bool is_ethernet(struct cursor c)
 {
-	cursor_take(&c, ETHERNET_BYTES - 2);
+	cursor_take(&c, 12);
 	return is_read(cursor_u16_be(&c));
 }
 
@@ -161,7 +160,7 @@ enum decode_reason layer_mpls(struct layers *l)
 
 	while (!(cursor_u32_be(&l->c) & MPLS_LAST) && !l->c.failed)
 		;
-	if (l->c.failed || cursor_left(&l->c) < 4 + ETHERNET_BYTES)
+	if (l->c.failed)
 		return layer_ended(l, DECODE_MALFORMED_TUNNEL);
 	version = cursor_peek(&l->c) >> 4;
 	if (version == 4 || version == 6)

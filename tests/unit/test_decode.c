@@ -353,6 +353,10 @@ START_TEST(ip4_fragments_say_where_they_belong)
 	d = decode_made(&m, LINK_RAW);
 	ck_assert_int_eq(d.kind, DECODED_FRAGMENT);
 	ck_assert(!d.fragment.more);
+	made_at(&m)[9] = 1; /* nothing to put together */
+	check_refused(&m, DECODE_PROTOCOL);
+	made_at(&m)[9] = 50;
+	check_refused(&m, DECODE_ENCRYPTED);
 }
 END_TEST
 
@@ -460,12 +464,12 @@ START_TEST(jumbograms_are_refused)
 	struct made m = inner_udp();
 	uint8_t *options = made_ip6_extension(&m, PROTO_UDP, 16), *ip;
 
-	memcpy(options + 4, "\0\0\xc2\4\0\1\0\0", 8); /* two times Pad1, then the length */
+	memcpy(options + 4, "\0\xc2\4\0\1\0\0\0", 8); /* Pad1, the length, Pad1 */
 	ip = made_ip6(&m, 0, 1, 2);
 	ck_assert_int_eq(decode_made(&m, LINK_RAW).kind, DECODED_UDP);
 	made_u16(ip + 4, 0);
 	check_refused(&m, DECODE_JUMBO);
-	ip[40 + 6] = 1; /* no jumbo option: a length of 0 is wrong */
+	ip[40 + 5] = 1; /* no jumbo option: a length of 0 is wrong */
 	check_refused(&m, DECODE_MALFORMED_IP6);
 	ip[6] = PROTO_UDP; /* nothing inside */
 	check_refused(&m, DECODE_MALFORMED_UDP);
@@ -546,6 +550,8 @@ START_TEST(tcp_header_lengths_that_cannot_be)
 		made_tcp(&m, 40001, 5061, 7, SEGMENT_ACK, 0)[12] = (uint8_t)(words << 4);
 		made_ip4(&m, PROTO_TCP, 1, 2, 0);
 		check_refused(&m, words == 5 || words == 6 ? DECODE_FOUND : DECODE_MALFORMED_TCP);
+		made_u16(made_at(&m) + 2, 100); /* part of it is missing */
+		check_refused(&m, words < 5 ? DECODE_MALFORMED_TCP : DECODE_SHORT);
 	}
 }
 END_TEST
@@ -859,6 +865,18 @@ START_TEST(ethernet_over_mpls_with_a_control_word_and_without)
 }
 END_TEST
 
+START_TEST(control_word_begins_with_four_bits_of_0)
+{
+	struct made m = inner4();
+
+	made_ethernet(&m, 0x0800);
+	made_bytes(&m, "\x70\0\0\0", 4);
+	made_mpls(&m, 1);
+	made_ethernet(&m, 0x8847);
+	ck_assert_int_eq(decode_made(&m, LINK_ETHERNET).reason, DECODE_NOT_IP);
+}
+END_TEST
+
 START_TEST(labels_without_end)
 {
 	struct made m = { 0 };
@@ -1090,6 +1108,7 @@ static void add_tunnel_tests(Suite *s)
 	tcase_add_test(t, what_is_in_a_tunnel_is_not_always_for_us);
 	tcase_add_test(t, mpls_over_ethernet_and_gre);
 	tcase_add_test(t, ethernet_over_mpls_with_a_control_word_and_without);
+	tcase_add_test(t, control_word_begins_with_four_bits_of_0);
 	tcase_add_test(t, labels_without_end);
 	tcase_add_test(t, pppoe_sessions);
 	tcase_add_test(t, pppoe_of_other_kinds);
