@@ -51,7 +51,8 @@ struct flow {
 	enum phase phase;
 	bool has_fin, has_first;
 	bool has_data;	 /* or is half open */
-	bool is_pickup;	 /* until the taker is synchronised, any segment may begin it */
+	bool is_pickup;	 /* until the taker is synchronised, or keeps something, any segment may
+			    begin it */
 	uint64_t gap_us; /* when the first octets behind the hole came */
 	struct buffer *buffer;
 	enum kind kind;
@@ -489,13 +490,13 @@ static void add_bytes(struct tcp *t, struct flow *f, uint32_t seq, struct view b
 static void take_bytes(struct tcp *t, struct flow *f, uint32_t seq, struct view bytes)
 {
 	int32_t at = (int32_t)(seq - f->base);
-	bool is_old = at < 0 && at >= FAR_BEHIND, is_next = (uint32_t)at == f->ready;
+	bool is_old = at < 0 && at >= FAR_BEHIND;
 
 	f->has_data = true;
 	if (bytes.len > TCP_WINDOW - TCP_TAKER) /* no IP packet is as large */
 		bytes.len = TCP_WINDOW - TCP_TAKER;
 	if (f->phase == NEW || at < FAR_BEHIND || (f->phase == CLOSED && !is_old) ||
-	    (f->phase == OPEN && f->is_pickup && !is_next))
+	    (f->phase == OPEN && f->is_pickup && f->ready == 0 && at != 0))
 		flow_begin(t, f, seq, false);
 	if (f->phase == CLOSED)
 		counter_add(&t->counters.stale, 1);
