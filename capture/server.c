@@ -670,6 +670,9 @@ int server_run(const struct conf *conf)
 		return -ENOMEM;
 	s->conf = conf;
 	s->started_us = clock_wall_us();
+	for (size_t i = 0; i < conf->capture_count; i++)
+		log_warning("%s: this version takes HEP only, nothing is captured",
+			    conf->capture[i].name);
 	err = server_open(s);
 	if (err == HT_OK) {
 		signals_block(&mask);

@@ -15,14 +15,21 @@
 
 #define PATH_BYTES    128
 #define EXPECTS_BYTES 256
+#define ENTRIES_MAX   16
+
+_Static_assert(CONF_MAX_LISTENERS == ENTRIES_MAX && CONF_MAX_CAPTURES == ENTRIES_MAX,
+	       "all groups have the same bound");
 
 struct reader {
 	struct complaints say;
 	struct conf *conf;
-	/* Where each value stands, by row; line 0: not in the file. Listener i's are in [1 + i]. */
-	struct mark found[1 + CONF_MAX_LISTENERS][CONF_OPTIONS_MAX];
-	struct mark listener[CONF_MAX_LISTENERS]; /* where it begins */
-	bool has_hep;
+	/* Where each value stands, by row; line 0: not in the file. */
+	struct mark found[CONF_OPTIONS_MAX];
+	struct {
+		struct mark found[ENTRIES_MAX][CONF_OPTIONS_MAX];
+		struct mark entry[ENTRIES_MAX]; /* where it begins */
+		bool is_given;
+	} group[CONF_GROUPS];
 };
 
 /* A section while it is read. */
@@ -168,41 +175,64 @@ static bool is_repeated(struct reader *r, const struct scope *s, const struct tr
 static int read_section(struct reader *r, const struct scope *s, const char *path,
 			const struct tree *t);
 
-static int read_listener(struct reader *r, const struct tree *t)
+static size_t *group_count(const struct conf_group *g, struct conf *conf)
 {
-	struct conf *conf = r->conf;
-	struct scope s = { .prefix = "hep[].", .base = &conf->hep[conf->hep_count] };
-
-	r->listener[conf->hep_count++] = t->at;
-	s.found = r->found[conf->hep_count];
-	return read_section(r, &s, "hep[]", t);
+	return (size_t *)(void *)((char *)conf + g->count_offset);
 }
 
-static int read_hep(struct reader *r, const struct tree *t)
+static int read_entry(struct reader *r, size_t n, const struct tree *t)
 {
+	const struct conf_group *g = conf_group_at(n);
+	size_t i = (*group_count(g, r->conf))++;
+	struct scope s = { .prefix = g->prefix,
+			   .base = conf_group_entry(g, r->conf, i),
+			   .found = r->group[n].found[i] };
+	char path[PATH_BYTES];
+
+	r->group[n].entry[i] = t->at;
+	snprintf(path, sizeof(path), "%s[]", g->name);
+	return read_section(r, &s, path, t);
+}
+
+static int read_group(struct reader *r, size_t n, const struct tree *t)
+{
+	const struct conf_group *g = conf_group_at(n);
+	size_t least = g->count_unasked;
 	int err = HT_OK;
 
-	r->has_hep = true;
+	r->group[n].is_given = true;
 	if (t->kind == TREE_REFUSED)
 		return HT_OK;
 	if (t->kind != TREE_LIST) {
-		complain(&r->say, t->at, "hep: expected a list of listeners, not %s", kind_text(t));
+		complain(&r->say, t->at, "%s: expected a list of %ss, not %s", g->name, g->entry,
+			 kind_text(t));
 		return HT_OK;
 	}
-	if (t->count < 1 || t->count > CONF_MAX_LISTENERS) {
-		complain(&r->say, t->at, "hep: expected a list of 1 to %d, not of %zu",
-			 CONF_MAX_LISTENERS, t->count);
+	if (t->count < least || t->count > ENTRIES_MAX) {
+		complain(&r->say, t->at, "%s: expected a list of %zu to %d, not of %zu", g->name,
+			 least, ENTRIES_MAX, t->count);
 		return HT_OK;
 	}
 	for (const struct tree *entry = t->first; entry && err == HT_OK; entry = entry->next)
-		err = read_listener(r, entry);
+		err = read_entry(r, n, entry);
 	return err;
+}
+
+/* The group of that name; CONF_GROUPS: none. */
+static size_t group_find(const char *name)
+{
+	size_t n = 0;
+
+	while (n < CONF_GROUPS && strcmp(conf_group_at(n)->name, name) != 0)
+		n++;
+	return n;
 }
 
 static int read_pair(struct reader *r, const struct scope *s, const struct tree *key)
 {
 	char path[PATH_BYTES], section[PATH_BYTES + 1];
 	struct scope inner = *s;
+	size_t group;
 	int row;
 
 	/* The table's way of writing a path is not the file's. */
@@ -216,8 +246,9 @@ static int read_pair(struct reader *r, const struct scope *s, const struct tree 
 	row = option_find(path);
 	if (row >= 0)
 		return read_option(r, s, (size_t)row, key->next);
-	if (strcmp(path, "hep") == 0)
-		return read_hep(r, key->next);
+	group = group_find(path);
+	if (group < CONF_GROUPS)
+		return read_group(r, group, key->next);
 	if (!has_options(section)) {
 		refuse_key(r, s, key);
 		return HT_OK;
@@ -284,13 +315,14 @@ static int set_default(const struct conf_option *o, void *base)
 	return err;
 }
 
-static int set_defaults(void *base, const struct mark *found, bool is_listener)
+/* @p group: -1 for those of struct conf itself. */
+static int set_defaults(void *base, const struct mark *found, int group)
 {
 	const struct conf_option *o;
 	int err = HT_OK;
 
 	for (size_t i = 0; (o = conf_option_at(i)) && err == HT_OK; i++) {
-		if (conf_option_is_of_listener(o) == is_listener && !found[i].line)
+		if (conf_option_group(o) == group && !found[i].line)
 			err = set_default(o, base);
 	}
 	return err;
@@ -298,21 +330,27 @@ static int set_defaults(void *base, const struct mark *found, bool is_listener)
 
 static int set_all_defaults(struct reader *r)
 {
-	int err = set_defaults(r->conf, r->found[0], false);
+	int err = set_defaults(r->conf, r->found, -1);
 
-	if (!r->has_hep)
-		r->conf->hep_count = 1;
-	for (size_t i = 0; i < r->conf->hep_count && err == HT_OK; i++)
-		err = set_defaults(&r->conf->hep[i], r->found[1 + i], true);
+	for (int n = 0; n < CONF_GROUPS; n++) {
+		const struct conf_group *g = conf_group_at((size_t)n);
+
+		if (!r->group[n].is_given)
+			*group_count(g, r->conf) = g->count_unasked;
+		for (size_t i = 0; i < *group_count(g, r->conf) && err == HT_OK; i++)
+			err = set_defaults(conf_group_entry(g, r->conf, i), r->group[n].found[i],
+					   n);
+	}
 	return err;
 }
 
-/* Where the value of a listener's option stands, or the listener if the value is a default. */
-static struct mark listener_mark(const struct reader *r, size_t i, const char *key)
+/* Where the value of an entry's option stands, or the entry if the value is a default. */
+static struct mark entry_mark(const struct reader *r, size_t i, const char *key)
 {
-	struct mark m = r->found[1 + i][option_find(key)];
+	int row = option_find(key), n = conf_option_group(conf_option_at((size_t)row));
+	struct mark m = r->group[n].found[i][row];
 
-	return m.line ? m : r->listener[i];
+	return m.line ? m : r->group[n].entry[i];
 }
 
 /* Is one of the addresses before @p e, which may be in another listener, the same? */
@@ -334,19 +372,79 @@ static void check_listener(struct reader *r, size_t i)
 		const struct conf_listener *other = &r->conf->hep[j];
 
 		if (l->name && other->name && strcmp(l->name, other->name) == 0)
-			complain(&r->say, listener_mark(r, i, "hep[].name"),
+			complain(&r->say, entry_mark(r, i, "hep[].name"),
 				 "hep[].name: '%s' is also the name of the listener in line %u",
-				 l->name, r->listener[j].line);
+				 l->name, r->group[0].entry[j].line);
 	}
 	for (const struct conf_endpoint *e = l->listen; e < l->listen + l->listen_count; e++) {
 		for (size_t j = 0; j <= i && e->addr_len; j++) {
 			if (!listens_on(&r->conf->hep[j], e))
 				continue;
-			complain(&r->say, listener_mark(r, i, "hep[].listen"),
+			complain(&r->say, entry_mark(r, i, "hep[].listen"),
 				 "hep[].listen[]: '%s' is listened on more than once", e->text);
 			break;
 		}
 	}
+}
+
+/* Metrics of both have the label `source`. */
+static void check_capture_name(struct reader *r, size_t i)
+{
+	const struct conf *conf = r->conf;
+	const char *name = conf->capture[i].name, *of = NULL;
+	struct mark other = { 0 };
+
+	for (size_t j = 0; j < conf->hep_count; j++) {
+		if (name && conf->hep[j].name && strcmp(name, conf->hep[j].name) == 0) {
+			of = "listener";
+			other = r->group[0].entry[j];
+		}
+	}
+	for (size_t j = 0; j < i; j++) {
+		if (name && conf->capture[j].name && strcmp(name, conf->capture[j].name) == 0) {
+			of = "source";
+			other = r->group[1].entry[j];
+		}
+	}
+	if (!of)
+		return;
+	if (other.line)
+		complain(&r->say, entry_mark(r, i, "capture[].name"),
+			 "capture[].name: '%s' is also the name of the %s in line %u", name, of,
+			 other.line);
+	else
+		complain(&r->say, entry_mark(r, i, "capture[].name"),
+			 "capture[].name: '%s' is also the name of the %s that there is by default",
+			 name, of);
+}
+
+static bool is_set(const char *text)
+{
+	return text && text[0];
+}
+
+static void check_capture(struct reader *r, size_t i)
+{
+	const struct conf_capture *c = &r->conf->capture[i];
+	const struct mark *found = r->group[1].found[i];
+
+	check_capture_name(r, i);
+	if (is_set(c->interface) && is_set(c->file))
+		complain(&r->say, entry_mark(r, i, "capture[].file"),
+			 "capture[].file: expected no more than one of interface and file");
+	/* What was refused is not complained about a second time. */
+	if (!is_set(c->interface) && !is_set(c->file) &&
+	    (c->interface || !found[option_find("capture[].interface")].line) &&
+	    (c->file || !found[option_find("capture[].file")].line))
+		complain(&r->say, r->group[1].entry[i],
+			 "capture[]: expected one of interface and file");
+	if (is_set(c->interface) && strcmp(c->interface, "any") == 0 &&
+	    c->method == CONF_METHOD_AF_PACKET)
+		complain(&r->say, entry_mark(r, i, "capture[].interface"),
+			 "capture[].interface: 'any' is taken with `method: pcap` only");
+	if (c->ring && c->ring < CONF_RING_LEAST)
+		complain(&r->say, entry_mark(r, i, "capture[].ring"),
+			 "capture[].ring: expected 0, or a size from 1M on");
 }
 
 static void check_together(struct reader *r)
@@ -355,14 +453,16 @@ static void check_together(struct reader *r)
 
 	for (size_t i = 0; i < conf->hep_count; i++)
 		check_listener(r, i);
+	for (size_t i = 0; i < conf->capture_count; i++)
+		check_capture(r, i);
 	if (conf->storage.password && conf->storage.password[0] && conf->storage.password_file &&
 	    conf->storage.password_file[0])
-		complain(&r->say, r->found[0][option_find("storage.password_file")],
+		complain(&r->say, r->found[option_find("storage.password_file")],
 			 "storage.password_file: expected no more than one of password and "
 			 "password_file");
 	if (conf->storage.layout == CONF_LAYOUT_HOMER5 && conf->storage.table &&
 	    strlen(conf->storage.table) > CONF_MAX_DAILY_TABLE)
-		complain(&r->say, r->found[0][option_find("storage.table")],
+		complain(&r->say, r->found[option_find("storage.table")],
 			 "storage.table: expected at most %d octets, since with the layout homer5 "
 			 "_registration_YYYYMMDD follows",
 			 CONF_MAX_DAILY_TABLE);
@@ -370,7 +470,7 @@ static void check_together(struct reader *r)
 
 static int read_tree(struct reader *r, const struct tree *root)
 {
-	struct scope all = { .prefix = "", .base = r->conf, .found = r->found[0] };
+	struct scope all = { .prefix = "", .base = r->conf, .found = r->found };
 	int err = root ? read_section(r, &all, "", root) : HT_OK;
 
 	if (err == HT_OK)
@@ -463,12 +563,15 @@ void conf_free(struct conf *conf)
 	if (!conf)
 		return;
 	for (size_t i = 0; (o = conf_option_at(i)); i++) {
-		if (!conf_option_is_of_listener(o)) {
+		const struct conf_group *g;
+
+		if (conf_option_group(o) < 0) {
 			field_fini(o, conf);
 			continue;
 		}
-		for (size_t n = 0; n < conf->hep_count; n++)
-			field_fini(o, &conf->hep[n]);
+		g = conf_group_at((size_t)conf_option_group(o));
+		for (size_t n = 0; n < conf_group_count(g, conf); n++)
+			field_fini(o, conf_group_entry(g, conf, n));
 	}
 	free(conf->file);
 	free(conf);

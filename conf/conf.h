@@ -16,11 +16,15 @@
 
 enum conf_layout { CONF_LAYOUT_HOMER3, CONF_LAYOUT_HOMER5 };
 enum conf_compat { CONF_COMPAT_HOMER, CONF_COMPAT_KAMAILIO, CONF_COMPAT_OPENSIPS };
+enum conf_method { CONF_METHOD_AF_PACKET, CONF_METHOD_PCAP };
 enum conf_switch { CONF_TRUE, CONF_FALSE };
 enum conf_partition { CONF_PARTITION_DAY, CONF_PARTITION_HOUR };
 enum conf_durability { CONF_DURABILITY_SPOOL, CONF_DURABILITY_DISK, CONF_DURABILITY_MEMORY };
 
 #define CONF_MAX_LISTENERS   16 /* entries of `hep` */
+#define CONF_MAX_CAPTURES    16 /* entries of `capture` */
+#define CONF_MAX_PORTS	     64 /* of one of them, for SIP and for HEP each */
+#define CONF_RING_LEAST	     (UINT64_C(1) << 20)
 #define CONF_MAX_ENDPOINTS   8	/* addresses of one listener */
 #define CONF_MAX_NETS	     64 /* networks of one allow list */
 #define CONF_MAX_KEYS	     16 /* keys of one listener */
@@ -65,6 +69,22 @@ struct conf_listener {
 	unsigned idle_timeout;
 };
 
+/* A source of packets: a mirror port, or a file. */
+struct conf_capture {
+	char *name;	 /* the `source` label of metrics */
+	char *interface; /* exactly one of these two is not "" */
+	char *file;
+	enum conf_method method;
+	unsigned ports[CONF_MAX_PORTS];
+	size_t port_count;
+	char *bpf; /* "": made from the ports */
+	unsigned hep_ports[CONF_MAX_PORTS];
+	size_t hep_port_count;
+	unsigned threads; /* 0: decided by tune/ */
+	uint64_t ring;	  /* bytes per thread; 0: decided by tune/ */
+	enum conf_switch promiscuous;
+};
+
 struct conf {
 	char *file; /* where it was read from; "" for the defaults alone */
 	char *node;
@@ -75,6 +95,8 @@ struct conf {
 	unsigned max_clock_skew; /* s */
 	struct conf_listener hep[CONF_MAX_LISTENERS];
 	size_t hep_count;
+	struct conf_capture capture[CONF_MAX_CAPTURES];
+	size_t capture_count;
 	struct conf_strings legs;
 	struct conf_strings custom_fields;
 	struct {
@@ -142,13 +164,13 @@ void conf_print(const struct conf *conf, FILE *out);
 /**
  * Which keys differ that take effect only at the next start.
  *
- * Listeners are compared in their order. If none of "hep", "hep[].name" and "hep[].listen[]" is
- * reported, listener i of one is listener i of the other, and what a reload takes of it (allow,
- * keys) may be taken by position.
+ * Listeners and sources are compared in their order. If none of "hep", "hep[].name" and
+ * "hep[].listen[]" is reported, listener i of one is listener i of the other, and what a reload
+ * takes of it (allow, keys) may be taken by position.
  *
  * @param differ  Called once for each with its name in the table ("storage.spool.max",
- *                "hep[].listen[]"), or "hep" if there are more or fewer listeners. The string is
- *                never freed.
+ *                "hep[].listen[]"), or "hep" or "capture" if there are more or fewer of them. The
+ * string is never freed.
  * @return how many.
  */
 size_t conf_restart_keys(const struct conf *running, const struct conf *fresh,

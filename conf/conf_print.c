@@ -52,28 +52,33 @@ static size_t print_sections(const char *before, const char *key, FILE *out)
 	return depth;
 }
 
-/* The rows of a listener, from @p row on. @return the row behind them. */
-static size_t print_listener(const struct conf_listener *l, size_t row, FILE *out)
+static bool is_in_group(size_t row, int group)
 {
-	const struct conf_option *o;
+	const struct conf_option *o = conf_option_at(row);
 
-	for (size_t i = row; (o = conf_option_at(i)) && conf_option_is_of_listener(o); i++) {
-		fputs(i == row ? INDENT "- " : INDENT INDENT, out);
-		print_option(o, l, out);
-	}
-	while ((o = conf_option_at(row)) && conf_option_is_of_listener(o))
-		row++;
-	return row;
+	return o && conf_option_group(o) == group;
 }
 
-static size_t print_listeners(const struct conf *conf, size_t row, FILE *out)
+static void print_entry(const void *entry, size_t row, int group, FILE *out)
 {
-	size_t next = row;
+	for (size_t i = row; is_in_group(i, group); i++) {
+		fputs(i == row ? INDENT "- " : INDENT INDENT, out);
+		print_option(conf_option_at(i), entry, out);
+	}
+}
 
-	fputs("hep:\n", out);
-	for (size_t i = 0; i < conf->hep_count; i++)
-		next = print_listener(&conf->hep[i], row, out);
-	return next;
+/* All entries of the group whose options begin at @p row. @return the row behind them. */
+static size_t print_group(const struct conf *conf, size_t row, FILE *out)
+{
+	int group = conf_option_group(conf_option_at(row));
+	const struct conf_group *g = conf_group_at((size_t)group);
+
+	fprintf(out, "%s:%s\n", g->name, conf_group_count(g, conf) ? "" : " []");
+	for (size_t i = 0; i < conf_group_count(g, conf); i++)
+		print_entry(conf_group_entry(g, conf, i), row, group, out);
+	while (is_in_group(row, group))
+		row++;
+	return row;
 }
 
 void conf_print(const struct conf *conf, FILE *out)
@@ -83,8 +88,8 @@ void conf_print(const struct conf *conf, FILE *out)
 	size_t i = 0;
 
 	while ((o = conf_option_at(i))) {
-		if (conf_option_is_of_listener(o)) {
-			i = print_listeners(conf, i, out);
+		if (conf_option_group(o) >= 0) {
+			i = print_group(conf, i, out);
 			continue;
 		}
 		indent(print_sections(before, o->key, out), out);
@@ -94,12 +99,14 @@ void conf_print(const struct conf *conf, FILE *out)
 	}
 }
 
-/* Listeners are compared in their order; what only one side has is a matter of "hep". */
-static bool is_equal_in_listeners(const struct conf_option *o, const struct conf *a,
-				  const struct conf *b)
+/* Entries are compared in their order; what only one side has is a matter of the group's name. */
+static bool is_equal_in_group(const struct conf_option *o, const struct conf *a,
+			      const struct conf *b)
 {
-	for (size_t i = 0; i < a->hep_count && i < b->hep_count; i++) {
-		if (!field_is_equal(o, &a->hep[i], &b->hep[i]))
+	const struct conf_group *g = conf_group_at((size_t)conf_option_group(o));
+
+	for (size_t i = 0; i < conf_group_count(g, a) && i < conf_group_count(g, b); i++) {
+		if (!field_is_equal(o, conf_group_entry(g, a, i), conf_group_entry(g, b, i)))
 			return false;
 	}
 	return true;
@@ -112,13 +119,17 @@ size_t conf_restart_keys(const struct conf *running, const struct conf *fresh,
 	size_t count = 0;
 	bool is_equal;
 
-	if (running->hep_count != fresh->hep_count) {
-		differ(ctx, "hep");
+	for (size_t i = 0; i < CONF_GROUPS; i++) {
+		const struct conf_group *g = conf_group_at(i);
+
+		if (conf_group_count(g, running) == conf_group_count(g, fresh))
+			continue;
+		differ(ctx, g->name);
 		count++;
 	}
 	for (size_t i = 0; (o = conf_option_at(i)); i++) {
-		is_equal = conf_option_is_of_listener(o) ? is_equal_in_listeners(o, running, fresh)
-							 : field_is_equal(o, running, fresh);
+		is_equal = conf_option_group(o) >= 0 ? is_equal_in_group(o, running, fresh)
+						     : field_is_equal(o, running, fresh);
 		if (o->when != CONF_RESTART || is_equal)
 			continue;
 		differ(ctx, o->key);

@@ -8,11 +8,13 @@
 #define MIB (UINT64_C(1) << 20)
 #define TIB (UINT64_C(1) << 40)
 
-#define IN_CONF(field)	       .offset = offsetof(struct conf, field)
-#define IN_LISTENER(field)     .offset = offsetof(struct conf_listener, field)
-#define ENTRIES(least, most)   .count_min = (least), .count_max = (most)
-#define COUNTED_IN(field)      .count_offset = offsetof(struct conf_listener, field)
-#define RANGE(least, most, of) .min = (least), .max = (most), .unit = (of)
+#define IN_CONF(field)		  .offset = offsetof(struct conf, field)
+#define IN_LISTENER(field)	  .offset = offsetof(struct conf_listener, field)
+#define IN_CAPTURE(field)	  .offset = offsetof(struct conf_capture, field)
+#define ENTRIES(least, most)	  .count_min = (least), .count_max = (most)
+#define COUNTED_IN(field)	  .count_offset = offsetof(struct conf_listener, field)
+#define COUNTED_IN_CAPTURE(field) .count_offset = offsetof(struct conf_capture, field)
+#define RANGE(least, most, of)	  .min = (least), .max = (most), .unit = (of)
 
 #define NETS_AT_HOME "127.0.0.0/8 10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 ::1 fc00::/7"
 
@@ -64,6 +66,39 @@ static const struct conf_option options[] = {
 	{ .key = "hep[].idle_timeout", .type = CONF_TIME, .when = CONF_RELOAD,
 	  RANGE(0, 2592000, "s"), .value = "86400", IN_LISTENER(idle_timeout),
 	  .help = "a TCP connection that is silent for so long is closed; 0: never" },
+
+	{ .key = "capture[].name", .type = CONF_STRING, .when = CONF_RESTART,
+	  RANGE(1, 64, "octets"), .value = "mirror", IN_CAPTURE(name),
+	  .help = "name of the source, the label `source` of its metrics" },
+	{ .key = "capture[].interface", .type = CONF_STRING, .when = CONF_RESTART,
+	  RANGE(0, 15, "octets"), .value = "", IN_CAPTURE(interface),
+	  .help = "network interface to take packets from" },
+	{ .key = "capture[].file", .type = CONF_STRING, .when = CONF_RESTART,
+	  RANGE(0, 4095, "octets"), .value = "", IN_CAPTURE(file),
+	  .help = "capture file to take packets from, instead of an interface" },
+	{ .key = "capture[].method", .type = CONF_WORD, .when = CONF_RESTART, RANGE(0, 0, ""),
+	  .words = "af_packet|pcap", .value = "af_packet", IN_CAPTURE(method),
+	  .help = "how: rings of the kernel, or libpcap" },
+	{ .key = "capture[].ports[]", .type = CONF_NUMBER, .when = CONF_RESTART,
+	  RANGE(1, 65535, ""), .value = "5060 5061", IN_CAPTURE(ports), ENTRIES(1, CONF_MAX_PORTS),
+	  COUNTED_IN_CAPTURE(port_count),
+	  .help = "ports of UDP, TCP and SCTP where SIP is" },
+	{ .key = "capture[].bpf", .type = CONF_BPF, .when = CONF_RESTART, RANGE(0, 4096, "octets"),
+	  .value = "", IN_CAPTURE(bpf),
+	  .help = "packet filter in place of the one made from the ports" },
+	{ .key = "capture[].hep_ports[]", .type = CONF_NUMBER, .when = CONF_RESTART,
+	  RANGE(1, 65535, ""), .value = "", IN_CAPTURE(hep_ports), ENTRIES(0, CONF_MAX_PORTS),
+	  COUNTED_IN_CAPTURE(hep_port_count),
+	  .help = "ports of UDP and TCP where HEP between others is" },
+	{ .key = "capture[].threads", .type = CONF_NUMBER, .when = CONF_RESTART, RANGE(0, 64, ""),
+	  .value = "0", IN_CAPTURE(threads),
+	  .help = "threads, each with a ring; 0: as many as the host is good for" },
+	{ .key = "capture[].ring", .type = CONF_SIZE, .when = CONF_RESTART,
+	  RANGE(0, 16384 * MIB, "bytes"), .value = "0", IN_CAPTURE(ring),
+	  .help = "bytes of the ring of each thread; 0: what the host is good for" },
+	{ .key = "capture[].promiscuous", .type = CONF_WORD, .when = CONF_RESTART, RANGE(0, 0, ""),
+	  .words = "true|false", .value = "true", IN_CAPTURE(promiscuous),
+	  .help = "take what is addressed to others, as a mirror port needs" },
 
 	{ .key = "legs[]", .type = CONF_HEADER, .when = CONF_RELOAD, RANGE(1, 64, "octets"),
 	  .value = "X-CID", IN_CONF(legs), ENTRIES(0, CONF_MAX_LEGS),
@@ -172,9 +207,35 @@ bool conf_option_is_list(const struct conf_option *o)
 	return o->count_max > 0;
 }
 
-bool conf_option_is_of_listener(const struct conf_option *o)
+static const struct conf_group groups[CONF_GROUPS] = {
+	{ "hep", "hep[].", "listener", offsetof(struct conf, hep), offsetof(struct conf, hep_count),
+	  sizeof(struct conf_listener), 1 },
+	{ "capture", "capture[].", "source", offsetof(struct conf, capture),
+	  offsetof(struct conf, capture_count), sizeof(struct conf_capture), 0 },
+};
+
+const struct conf_group *conf_group_at(size_t i)
 {
-	return strncmp(o->key, "hep[].", 6) == 0;
+	return &groups[i];
+}
+
+int conf_option_group(const struct conf_option *o)
+{
+	for (int i = 0; i < CONF_GROUPS; i++) {
+		if (strncmp(o->key, groups[i].prefix, strlen(groups[i].prefix)) == 0)
+			return i;
+	}
+	return -1;
+}
+
+size_t conf_group_count(const struct conf_group *g, const struct conf *conf)
+{
+	return *(const size_t *)(const void *)((const char *)conf + g->count_offset);
+}
+
+void *conf_group_entry(const struct conf_group *g, const struct conf *conf, size_t i)
+{
+	return (char *)conf + g->offset + i * g->bytes;
 }
 
 size_t conf_option_leaf(const struct conf_option *o, const char **leaf)

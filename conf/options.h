@@ -14,6 +14,7 @@ enum conf_type {
 	CONF_STRING,	 /* min and max are octets */
 	CONF_IDENTIFIER, /* a name in the database */
 	CONF_HEADER,	 /* the name of a SIP header */
+	CONF_BPF,	 /* a packet filter as tcpdump takes it, or "" */
 	CONF_WORD,	 /* one of `words`, held as an enum that counts them from 0 */
 	CONF_NUMBER,	 /* unsigned */
 	CONF_TIME,	 /* unsigned, in `unit`; may be written with ms, s, m or h */
@@ -29,7 +30,8 @@ enum conf_when {
 };
 
 struct conf_option {
-	const char *key; /* "storage.spool.max"; "legs[]" is a list; "hep[].name" is per listener */
+	const char
+		*key; /* "storage.spool.max"; "legs[]" is a list; "hep[].name" is in each of hep */
 	enum conf_type type;
 	enum conf_when when;
 	bool is_secret;	   /* never shown */
@@ -38,14 +40,14 @@ struct conf_option {
 	const char *words; /* of a CONF_WORD, "a|b|c" */
 	const char *value; /* the default as in the file; one space between entries of a list */
 	const char *help;  /* one sentence without its period */
-	size_t offset;	   /* in struct conf, or in struct conf_listener */
+	size_t offset;	   /* in struct conf, or in the entry of its group */
 
 	/* Of a list: how many entries, and where their count is if not in a struct conf_strings. */
 	size_t count_min, count_max;
 	size_t count_offset;
 };
 
-#define CONF_OPTIONS_MAX 64
+#define CONF_OPTIONS_MAX 80
 
 /** The rows in the order of the file, those of a section together; NULL behind the last. */
 const struct conf_option *conf_option_at(size_t i);
@@ -53,8 +55,29 @@ const struct conf_option *conf_option_at(size_t i);
 /** Is it a list, such as "legs[]" or "hep[].allow[]"? */
 bool conf_option_is_list(const struct conf_option *o);
 
-/** Is it one of each listener, that is, does `offset` count in struct conf_listener? */
-bool conf_option_is_of_listener(const struct conf_option *o);
+/* A list of sections, `hep` or `capture`: an array in struct conf whose entries are structs of
+ * their own. */
+struct conf_group {
+	const char *name;	     /* "hep" */
+	const char *prefix;	     /* of its options' keys: "hep[]." */
+	const char *entry;	     /* what one is called: "listener" */
+	size_t offset, count_offset; /* of the array and of its count, in struct conf */
+	size_t bytes;		     /* of an entry */
+	size_t count_unasked;	     /* entries, of defaults, if the file has none */
+};
+
+#define CONF_GROUPS 2
+
+/** @p i: less than CONF_GROUPS; in the order of the file. */
+const struct conf_group *conf_group_at(size_t i);
+
+/** The number of the group that an option is of; -1: it is in struct conf itself. */
+int conf_option_group(const struct conf_option *o);
+
+struct conf;
+/** How many entries a group has, and where one of them is. */
+size_t conf_group_count(const struct conf_group *g, const struct conf *conf);
+void *conf_group_entry(const struct conf_group *g, const struct conf *conf, size_t i);
 
 /** The last part of the key without "[]", "max" of "storage.spool.max". @return its length. */
 size_t conf_option_leaf(const struct conf_option *o, const char **leaf);

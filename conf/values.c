@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "conf/conf.h"
+#include "conf/expression.h"
 #include "conf/net.h"
 
 #define DIGITS		 "0123456789"
@@ -80,6 +81,18 @@ static int identifier_take(const struct conf_option *o, const char *text, void *
 static int header_take(const struct conf_option *o, const char *text, void *at, char *why)
 {
 	return text[strspn(text, TOKEN_CHARS)] ? HT_ECONF : string_take(o, text, at, why);
+}
+
+static int bpf_take(const struct conf_option *o, const char *text, void *at, char *why)
+{
+	int err = strlen(text) <= o->max ? expression_check(text, why) : HT_ECONF;
+
+	return err < 0 ? err : string_take(o, text, at, why);
+}
+
+static void bpf_expects(const struct conf_option *o, char *out, size_t size)
+{
+	snprintf(out, size, "a packet filter of at most %" PRIu64 " octets", o->max);
 }
 
 static void string_expects(const struct conf_option *o, char *out, size_t size)
@@ -409,6 +422,7 @@ static const struct type_ops types[] = {
 	[CONF_STRING] = { sizeof(char *), string_take, string_expects, STRING_OPS },
 	[CONF_IDENTIFIER] = { sizeof(char *), identifier_take, identifier_expects, STRING_OPS },
 	[CONF_HEADER] = { sizeof(char *), header_take, header_expects, STRING_OPS },
+	[CONF_BPF] = { sizeof(char *), bpf_take, bpf_expects, STRING_OPS },
 	[CONF_WORD] = { sizeof(unsigned), word_take, word_expects, word_print, UNSIGNED_OPS },
 	[CONF_NUMBER] = { sizeof(unsigned), number_take, number_expects, number_print,
 			  UNSIGNED_OPS },

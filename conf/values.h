@@ -3,7 +3,7 @@
  * Values of options: text into a field, field into text, compare, free. What a field looks like in
  * memory is said by the option's type (options.h).
  *
- * A base is the struct conf, or the struct conf_listener for options of a listener. A field that
+ * A base is the struct conf, or the entry for options of a group. A field that
  * was never set is all zero bytes, which every function here takes.
  * Threads: pure; any thread.
  */

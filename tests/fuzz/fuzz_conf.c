@@ -90,10 +90,15 @@ static void drop_all_secrets(struct conf *conf)
 	const struct conf_option *o;
 
 	for (size_t i = 0; (o = conf_option_at(i)); i++) {
-		if (!conf_option_is_of_listener(o))
+		const struct conf_group *g;
+
+		if (conf_option_group(o) < 0) {
 			drop_secrets(o, conf);
-		for (size_t n = 0; conf_option_is_of_listener(o) && n < conf->hep_count; n++)
-			drop_secrets(o, &conf->hep[n]);
+			continue;
+		}
+		g = conf_group_at((size_t)conf_option_group(o));
+		for (size_t n = 0; n < conf_group_count(g, conf); n++)
+			drop_secrets(o, conf_group_entry(g, conf, n));
 	}
 }
 

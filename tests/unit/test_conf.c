@@ -103,14 +103,36 @@ static void check_round_trip(const char *yaml)
 
 	ck_assert_str_eq(print_of(second), text);
 	for (size_t i = 0; (o = conf_option_at(i)); i++) {
-		if (!conf_option_is_of_listener(o))
+		const struct conf_group *g;
+
+		if (conf_option_group(o) < 0) {
 			ck_assert_msg(field_is_equal(o, first, second), "%s", o->key);
-		for (size_t n = 0; conf_option_is_of_listener(o) && n < first->hep_count; n++)
-			ck_assert_msg(field_is_equal(o, &first->hep[n], &second->hep[n]), "%s",
-				      o->key);
+			continue;
+		}
+		g = conf_group_at((size_t)conf_option_group(o));
+		for (size_t n = 0; n < conf_group_count(g, first); n++)
+			ck_assert_msg(field_is_equal(o, conf_group_entry(g, first, n),
+						     conf_group_entry(g, second, n)),
+				      "%s", o->key);
 	}
 	conf_free(first);
 	conf_free(second);
+}
+
+/*
+ * What an entry of `capture` needs beside the option, so that it is one.
+ */
+static const char *beside(const char *key, const char *value)
+{
+	bool is_empty = strcmp(value, "''") == 0;
+
+	if (strncmp(key, "capture[].", strlen("capture[].")) != 0)
+		return "";
+	if (strcmp(key, "capture[].interface") == 0)
+		return is_empty ? "file: f, " : "";
+	if (strcmp(key, "capture[].file") == 0)
+		return is_empty ? "interface: e, " : "";
+	return "interface: e, ";
 }
 
 /*
@@ -123,7 +145,7 @@ static char *yaml_with(const char *key, const char *value, size_t *column)
 
 	for (const char *c = key; *c; c++) {
 		if (strncmp(c, "[].", 3) == 0) {
-			end = stpcpy(end, ": [{");
+			end = stpcpy(stpcpy(end, ": [{"), beside(key, value));
 			memmove(close + 2, close, strlen(close) + 1);
 			memcpy(close, "}]", 2);
 			c += 2;
@@ -302,6 +324,27 @@ static const char *expected_number(const struct conf_option *o)
 	return text_of("expected a number from %ju to %ju", (uintmax_t)o->min, (uintmax_t)o->max);
 }
 
+/* A number in a list stands alone in it; its place is behind the bracket. */
+static void check_numbers(const struct conf_option *o)
+{
+	static const char *const never[] = { "-1", "0x10", "one", "1 0", "99999999999999999999" };
+	const char *expected = expected_number(o);
+	const char *least = text_of("%ju", (uintmax_t)o->min - 1);
+	const char *most = text_of("%ju", (uintmax_t)o->max + 1), *value;
+	size_t column;
+
+	check_taken(o, text_of("[%ju, %ju]", (uintmax_t)o->min, (uintmax_t)o->max));
+	for (size_t i = 0; i < 2 + sizeof(never) / sizeof(never[0]); i++) {
+		const char *yaml;
+
+		value = i == 0 ? least : i == 1 ? most : never[i - 2];
+		yaml = yaml_with(o->key, text_of("[%s]", value), &column);
+		ck_assert_str_eq(complaints_about(yaml),
+				 text_of("t:1:%zu: %s: %s, not '%s'\n", column + 1, o->key,
+					 expected, value));
+	}
+}
+
 static void check_number(const struct conf_option *o)
 {
 	static const char *const never[] = {
@@ -375,12 +418,56 @@ static void check_words(const struct conf_option *o)
 	check_refused(o, o->words, text_of("expected one of %s", o->words));
 }
 
+static void check_ring(const struct conf_option *o)
+{
+	static const char *const never[] = { "-1", "16385M", "17179869185", "1X", "G" };
+	size_t column;
+	const char *yaml;
+
+	check_taken(o, "0");
+	check_taken(o, "1M");
+	check_taken(o, "16G");
+	for (size_t i = 0; i < sizeof(never) / sizeof(never[0]); i++)
+		check_refused(o, never[i], "expected a size from 0 to 16G");
+	yaml = yaml_with(o->key, "1048575", &column);
+	ck_assert_str_eq(
+		complaints_about(yaml),
+		text_of("t:1:%zu: %s: expected 0, or a size from 1M on\n", column, o->key));
+}
+
+/* Any filter may be as long as the bound; libpcap has its own words for what it does not know. */
+static void check_bpf(const struct conf_option *o)
+{
+	char *longest = text_of("udp%*sport 5060", (int)o->max - 12, "");
+	const char *yaml, *complaints;
+	size_t column;
+
+	check_taken(o, "udp port 5060 or (vlan and udp port 5060)");
+	check_taken(o, longest);
+	check_refused(o, text_of("udp%*sport 5060", (int)o->max - 11, ""),
+		      text_of("expected a packet filter of at most %ju octets", (uintmax_t)o->max));
+	yaml = yaml_with(o->key, "udp prot 5060", &column);
+	complaints = complaints_about(yaml);
+	ck_assert_msg(
+		strstr(complaints,
+		       text_of("t:1:%zu: %s: expected a packet filter of at most 4096 octets, "
+			       "not 'udp prot 5060': ",
+			       column, o->key)) == complaints &&
+			strstr(complaints, "syntax error"),
+		"%s", complaints);
+	yaml = yaml_with(o->key, "tcp and udp", &column);
+	complaints = complaints_about(yaml);
+	ck_assert_msg(strstr(complaints, "rejects all packets"), "%s", complaints);
+}
+
 START_TEST(bounds_are_taken_and_nothing_beyond)
 {
 	const struct conf_option *o = conf_option_at((size_t)_i);
 	uintmax_t min = o->min, max = o->max;
 
-	if (o->type == CONF_NUMBER || o->type == CONF_TIME)
+	if (o->type == CONF_NUMBER && conf_option_is_list(o))
+		check_numbers(o);
+	else if (o->type == CONF_NUMBER || o->type == CONF_TIME)
 		check_number(o);
 	else if (strcmp(o->key, "memory") == 0)
 		check_size(o, "expected a size from 64M to 1T");
@@ -388,6 +475,10 @@ START_TEST(bounds_are_taken_and_nothing_beyond)
 		check_size(o, "expected a size from 16M to 1024T");
 	else if (strcmp(o->key, "storage.retention_bytes") == 0)
 		check_size(o, "expected a size from 0 to 1024T");
+	else if (strcmp(o->key, "capture[].ring") == 0)
+		check_ring(o);
+	else if (o->type == CONF_BPF)
+		check_bpf(o);
 	else if (o->type == CONF_WORD)
 		check_words(o);
 	else if (o->type == CONF_HEADER)
@@ -437,6 +528,8 @@ START_TEST(list_takes_as_many_as_it_can_and_no_more)
 		head = "udp:[::1]:";
 	else if (o->type == CONF_NET)
 		head = "192.0.2.";
+	else if (o->type == CONF_NUMBER)
+		head = "";
 	for (size_t i = 1; i <= o->count_max; i++)
 		list = text_of("%s%s'%s%zu'", list, i > 1 ? ", " : "", head, i);
 	check_taken(o, text_of("[%s]", list));
@@ -470,7 +563,7 @@ START_TEST(row_is_complete)
 			continue;
 		ck_assert_str_ne(other->key, o->key);
 		ck_assert(other->offset != o->offset ||
-			  conf_option_is_of_listener(o) != conf_option_is_of_listener(other));
+			  conf_option_group(o) != conf_option_group(other));
 	}
 }
 END_TEST
@@ -569,9 +662,10 @@ END_TEST
 #define ENDPOINT "expected udp:ADDRESS:PORT or tcp:ADDRESS:PORT (IPv6 in brackets), not "
 #define NAMES	 ": ADDRESS is IPv4 or [IPv6], names are not resolved\n"
 #define NET	 "expected an address, or a network such as 10.0.0.0/8, not "
-#define HERE                                                                                   \
-	"node, node_id, user, hep_threads, memory, max_clock_skew, hep, legs, custom_fields, " \
-	"storage, "                                                                            \
+#define HERE                                                                             \
+	"node, node_id, user, hep_threads, memory, max_clock_skew, hep, capture, legs, " \
+	"custom_fields, "                                                                \
+	"storage, "                                                                      \
 	"http, log\n"
 
 /* clang-format off */
@@ -726,6 +820,32 @@ static const struct {
 	  "t:3:5: hep[].listen[]: 'tcp:0.0.0.0:9060' is listened on more than once\n" },
 	{ "storage:\n  password: a\n  password_file: b",
 	  "t:3:18: storage.password_file: expected no more than one of password and password_file\n" },
+	/* Sources of packets. */
+	{ "capture: [{name: a}]", "t:1:11: capture[]: expected one of interface and file\n" },
+	{ "capture: [{interface: '', file: ''}]",
+	  "t:1:11: capture[]: expected one of interface and file\n" },
+	{ "capture: [{interface: eth0, file: x.pcap}]",
+	  "t:1:35: capture[].file: expected no more than one of interface and file\n" },
+	{ "capture: [{interface: an_interface_of_ours}]",
+	  "t:1:23: capture[].interface: expected a string of at most 15 octets, not "
+	  "'an_interface_of_ours'\n" },
+	{ "capture: [{interface: any}]",
+	  "t:1:23: capture[].interface: 'any' is taken with `method: pcap` only\n" },
+	{ "capture: [{interface: any, method: pcap}]", "" },
+	{ "capture:\n  - interface: a\n  - interface: b",
+	  "t:3:5: capture[].name: 'mirror' is also the name of the source in line 2\n" },
+	{ "hep: [{name: x}]\ncapture: [{name: x, interface: a}]",
+	  "t:2:18: capture[].name: 'x' is also the name of the listener in line 1\n" },
+	{ "capture: [{name: agents, interface: a}]",
+	  "t:1:18: capture[].name: 'agents' is also the name of the listener that there is by "
+	  "default\n" },
+	{ "capture: [{interface: a, ports: [0]}]",
+	  "t:1:34: capture[].ports[]: expected a number from 1 to 65535, not '0'\n" },
+	{ "capture: [{interface: a, port: 5060}]",
+	  "t:1:26: capture[].port: unknown key; did you mean ports?\n" },
+	{ "capture: {interface: a}",
+	  "t:1:10: capture: expected a list of sources, not a section\n" },
+	{ "capture: []", "" },
 	/* YAML that a configuration does not need. */
 	{ "node: &a x\nuser: *a", "t:1:7: anchors are not taken; quote what begins with &\n"
 	  "t:2:7: aliases are not taken; quote what begins with *\n" },
@@ -801,6 +921,12 @@ START_TEST(too_many_listeners_are_refused)
 	check_round_trip(text_of("hep:\n%s", yaml));
 	ck_assert_str_eq(complaints_about(text_of("hep:\n%s- {name: n}\n", yaml)),
 			 "t:2:1: hep: expected a list of 1 to 16, not of 17\n");
+	yaml = text_of("%s", "");
+	for (int i = 0; i < CONF_MAX_CAPTURES; i++)
+		yaml = text_of("%s- {name: n%d, interface: e%d}\n", yaml, i, i);
+	check_round_trip(text_of("capture:\n%s", yaml));
+	ck_assert_str_eq(complaints_about(text_of("capture:\n%s- {name: n}\n", yaml)),
+			 "t:2:1: capture: expected a list of 0 to 16, not of 17\n");
 }
 END_TEST
 
@@ -933,6 +1059,9 @@ static const char everything[] =
 	"'::ffff:1.2.3.4']}\n"
 	"  - {name: two, listen: [udp:10.0.0.2:1], allow: ['::ffff:1.2.0.0/112', '::/80', "
 	"'fe80::/10', 1.2.3.4/31]}\n"
+	"capture:\n  - {name: 'a b', interface: eth0.5, method: pcap, ports: [1, 65535], bpf: "
+	"'udp or ip[6:2] & 0x1fff != 0', hep_ports: [9060], threads: 64, ring: 64M, promiscuous: "
+	"false}\n  - {name: c, file: '/tmp/it''s.pcap'}\n"
 	"legs: []\ncustom_fields: [X-A, X.b, \"!%*_+`'~\"]\n"
 	"storage:\n  host: '[::1]'\n  port: 1\n  socket: /run/x y\n  user: 'null'\n  "
 	"password_file: '~'\n"
@@ -951,7 +1080,7 @@ END_TEST
 START_TEST(print_shows_every_key)
 {
 	const struct conf_option *o;
-	struct conf *conf = read_good("");
+	struct conf *conf = read_good("capture: [{interface: a}]");
 	char *text = print_of(conf);
 	const char *leaf;
 
@@ -976,7 +1105,8 @@ START_TEST(print_is_what_the_manual_says)
 		"    listen: ['udp:0.0.0.0:9060', 'tcp:0.0.0.0:9060']\n    allow: ['10.0.0.0/8', "
 		"'::1']\n"
 		"    keys: []\n    max_connections: 1024\n    first_message_timeout: 300\n"
-		"    message_timeout: 30\n    idle_timeout: 86400\nlegs: ['X-CID']\ncustom_fields: "
+		"    message_timeout: 30\n    idle_timeout: 86400\ncapture: []\nlegs: "
+		"['X-CID']\ncustom_fields: "
 		"[]\nstorage:\n"
 		"  host: 'localhost'\n  port: 3306\n  socket: ''\n  user: 'homeruser'\n"
 		"  password: ''\n  password_file: ''\n  database: 'homer_db'\n"
@@ -1036,17 +1166,21 @@ START_TEST(key_needs_a_restart_if_its_row_says_so)
 		[CONF_NUMBER] = "2",	      [CONF_TIME] = "21",
 		[CONF_SIZE] = "100M",	      [CONF_LISTEN] = "udp:1.1.1.1:1",
 		[CONF_ADDRESS] = "1.1.1.1:1", [CONF_NET] = "1.1.1.1",
+		[CONF_BPF] = "udp",
 	};
 	const struct conf_option *o = conf_option_at((size_t)_i);
 	const char *other = o->type == CONF_WORD ? strrchr(o->words, '|') + 1 : others[o->type];
 	size_t column;
 	char *yaml =
 		yaml_with(o->key, text_of(conf_option_is_list(o) ? "[%s]" : "%s", other), &column);
+	const char *without = "", *keys = o->when == CONF_RESTART ? text_of("%s ", o->key) : "";
 
-	ck_assert_str_eq(restart_keys("", yaml),
-			 o->when == CONF_RESTART ? text_of("%s ", o->key) : "");
-	ck_assert_str_eq(restart_keys(yaml, ""),
-			 o->when == CONF_RESTART ? text_of("%s ", o->key) : "");
+	if (strcmp(o->key, "capture[].file") == 0)
+		without = "capture: [{file: f}]";
+	else if (strncmp(o->key, "capture[].", strlen("capture[].")) == 0)
+		without = "capture: [{interface: e}]";
+	ck_assert_str_eq(restart_keys(without, yaml), keys);
+	ck_assert_str_eq(restart_keys(yaml, without), keys);
 	ck_assert_str_eq(restart_keys(yaml, yaml), "");
 }
 END_TEST
@@ -1070,6 +1204,46 @@ START_TEST(listener_that_comes_or_goes_needs_a_restart)
 	ck_assert_str_eq(restart_keys(one, two), "hep ");
 	ck_assert_str_eq(restart_keys(two, one), "hep ");
 	ck_assert_str_eq(restart_keys(two, swapped), "hep[].name hep[].listen[] ");
+}
+END_TEST
+
+START_TEST(source_that_comes_or_goes_needs_a_restart)
+{
+	ck_assert_str_eq(restart_keys("", "capture: [{interface: a}]"), "capture ");
+	ck_assert_str_eq(restart_keys("capture: [{interface: a}]", "capture: [{file: a}]"),
+			 "capture[].interface capture[].file ");
+}
+END_TEST
+
+START_TEST(source_has_what_the_file_says)
+{
+	struct conf *conf = read_good(everything);
+	const struct conf_capture *c = &conf->capture[0];
+
+	ck_assert_uint_eq(conf->capture_count, 2);
+	ck_assert_str_eq(c->name, "a b");
+	ck_assert_str_eq(c->interface, "eth0.5");
+	ck_assert_int_eq(c->method, CONF_METHOD_PCAP);
+	ck_assert_uint_eq(c->port_count, 2);
+	ck_assert_uint_eq(c->ports[1], 65535);
+	ck_assert_str_eq(c->bpf, "udp or ip[6:2] & 0x1fff != 0");
+	ck_assert_uint_eq(c->hep_port_count, 1);
+	ck_assert_uint_eq(c->hep_ports[0], 9060);
+	ck_assert_uint_eq(c->threads, 64);
+	ck_assert_uint_eq(c->ring, 64 << 20);
+	ck_assert_int_eq(c->promiscuous, CONF_FALSE);
+	c++;
+	ck_assert_str_eq(c->file, "/tmp/it's.pcap");
+	ck_assert_str_eq(c->interface, "");
+	ck_assert_int_eq(c->method, CONF_METHOD_AF_PACKET);
+	ck_assert_uint_eq(c->port_count, 2);
+	ck_assert_uint_eq(c->ports[0], 5060);
+	ck_assert_uint_eq(c->ports[1], 5061);
+	ck_assert_uint_eq(c->hep_port_count, 0);
+	ck_assert_str_eq(c->bpf, "");
+	ck_assert_uint_eq(c->ring, 0);
+	ck_assert_int_eq(c->promiscuous, CONF_TRUE);
+	conf_free(conf);
 }
 END_TEST
 
@@ -1225,7 +1399,7 @@ static const char *range_text(const struct conf_option *o)
 	to = strstr(expects, "from ");
 	if (to)
 		return text_of("%s", to + strlen("from "));
-	if (o->type == CONF_STRING || o->type == CONF_HEADER)
+	if (o->type == CONF_STRING || o->type == CONF_HEADER || o->type == CONF_BPF)
 		return o->min ? text_of("%ju to %ju octets", (uintmax_t)o->min, (uintmax_t)o->max)
 			      : text_of("at most %ju octets", (uintmax_t)o->max);
 	return o->type == CONF_IDENTIFIER ? text_of("%s", expects) : "";
@@ -1380,6 +1554,8 @@ static TCase *using_tests(void)
 	tcase_add_test(t, print_hides_secrets);
 	tcase_add_test(t, same_value_written_otherwise_is_no_change);
 	tcase_add_test(t, listener_that_comes_or_goes_needs_a_restart);
+	tcase_add_test(t, source_that_comes_or_goes_needs_a_restart);
+	tcase_add_test(t, source_has_what_the_file_says);
 	tcase_add_test(t, password_is_the_key_or_nothing);
 	tcase_add_test(t, password_is_the_first_line_of_the_file);
 	tcase_add_test(t, password_file_without_a_password_is_an_error);
