@@ -32,7 +32,8 @@
 	X(HT_EDUPLICATE, "a row id is taken")                   \
 	X(HT_ETABLE, "the database refuses most rows")          \
 	X(HT_EDB, "the database reports an error")              \
-	X(HT_ESTOP, "stopped on request")
+	X(HT_ESTOP, "stopped on request")                       \
+	X(HT_EPCAP, "not a capture file, or a damaged one")
 
 enum ht_error {
 	HT_OK = 0,
