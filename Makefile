@@ -80,6 +80,8 @@ DISK_WRAP := open openat __openat_2 close pwrite pread __pread_chk ftruncate fal
              __syslog_chk
 $(B)/tests/unit/test_spool_model: $(B)/tests/unit/disk.o
 $(B)/tests/unit/test_spool_model: LINK_TEST := $(DISK_WRAP:%=-Wl,--wrap=%)
+# The kernel's memory for rings ends when the test wants it to.
+$(B)/tests/unit/test_af_packet: LINK_TEST := -Wl,--wrap=setsockopt
 $(B)/tests/bench/%: $(B)/tests/bench/%.o $(OBJ)
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(FLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)

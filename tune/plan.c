@@ -15,6 +15,11 @@
 #define THREADS_MOST	16
 #define WRITERS_DAILY	6 /* two for each of three tables */
 #define BLOCKS_LEAST	4
+#define RING_BURST_MS	500
+#define RING_FRAME	996 /* octets that a frame takes of a ring, on average */
+#define RING_STEP	(1ULL << 20)
+#define RING_LEAST	16 /* steps */
+#define RING_MOST	1024
 #define BLOCKS_MOST	64
 
 static uint64_t clamp(uint64_t x, uint64_t low, uint64_t high)
@@ -72,4 +77,14 @@ void plan_make(const struct host *host, const struct plan_wish *wish, struct pla
 	out->writers = wish->writers ? wish->writers : writers_for(host, wish->is_daily);
 	out->socket_buffer = buffer_for(host, out->hep_threads, wish->hep_sockets);
 	out->blocks = blocks_for(wish, out->hep_threads);
+}
+
+uint64_t plan_ring(const struct host *host, unsigned threads, uint64_t packets_per_s)
+{
+	uint64_t burst = packets_per_s / threads * RING_BURST_MS / 1000 * RING_FRAME;
+	uint64_t most = RING_MOST;
+
+	if (host->ram_bytes > 0 && (uint64_t)host->ram_bytes / 16 / threads / RING_STEP < most)
+		most = (uint64_t)host->ram_bytes / 16 / threads / RING_STEP;
+	return clamp((burst + RING_STEP - 1) / RING_STEP, RING_LEAST, most ? most : 1) * RING_STEP;
 }

@@ -26,3 +26,12 @@ struct plan {
 };
 
 void plan_make(const struct host *host, const struct plan_wish *wish, struct plan *out);
+
+/**
+ * Octets of a ring for packets of an interface: what comes in half a second, within a sixteenth of
+ * the memory for all rings together.
+ *
+ * @param threads  Each with a ring; at least 1.
+ * @param packets_per_s  In all; 100,000 for a mirror port of 1 Gbit/s.
+ */
+uint64_t plan_ring(const struct host *host, unsigned threads, uint64_t packets_per_s);

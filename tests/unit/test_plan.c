@@ -292,6 +292,25 @@ START_TEST(files_with_nonsense_are_unknown_facts)
 }
 END_TEST
 
+static const struct {
+	int64_t ram_gib;
+	unsigned threads;
+	uint64_t packets_per_s, mib;
+} rings[] = {
+	{ 24, 1, 100000, 48 },	  { 31, 8, 1000000, 60 }, { 252, 16, 10000000, 297 },
+	{ 24, 1, 1000, 16 },	  { 24, 1, 0, 16 },	  { 1024, 1, 100000000, 1024 },
+	{ 1, 4, 1000000000, 16 }, { -1, 1, 100000, 48 },  { 1, 64, 1000000, 1 },
+};
+
+START_TEST(ring_rides_out_a_burst)
+{
+	struct host host = { -1, -1, rings[_i].ram_gib > 0 ? rings[_i].ram_gib * GIB : -1, -1, -1 };
+
+	ck_assert_uint_eq(plan_ring(&host, rings[_i].threads, rings[_i].packets_per_s),
+			  rings[_i].mib * (uint64_t)MIB);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("plan");
@@ -302,6 +321,7 @@ int main(void)
 
 	tcase_add_loop_test(plan, plan_is_as_it_was_thought_out, 0, ROWS(goldens));
 	tcase_add_test(plan, plan_stays_within_its_bounds);
+	tcase_add_loop_test(plan, ring_rides_out_a_burst, 0, ROWS(rings));
 	tcase_add_loop_test(probe, recorded_host_is_read, 0, ROWS(recorded));
 	tcase_add_test(probe, recorded_host_gets_its_plan);
 	tcase_add_test(probe, this_host_has_a_cpu);

@@ -1,0 +1,754 @@
+/*
+ * capture/af_packet.c on a pair of interfaces in a namespace. Setting up a ring goes through a
+ * wrapper that can refuse memory.
+ */
+#include "capture/af_packet.h"
+
+#include <cap-ng.h>
+#include <check.h>
+#include <linux/filter.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "conf/clock.h"
+#include "tests/unit/veth.h"
+
+#define GOT_MOST    40000
+#define HEAD_BYTES  96
+#define DEADLINE_US (20 * UINT64_C(1000000))
+#define MIB	    (1U << 20)
+
+/* ---- less memory than is asked for ---- */
+
+int __real_setsockopt(int fd, int level, int name, const void *value, socklen_t len);
+int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t len);
+
+static uint64_t memory_left = UINT64_MAX, block_most = UINT64_MAX;
+
+int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t len)
+{
+	const struct tpacket_req3 *r = value;
+
+	if (level == SOL_PACKET && name == PACKET_RX_RING &&
+	    (r->tp_block_size > block_most ||
+	     (uint64_t)r->tp_block_size * r->tp_block_nr > memory_left)) {
+		errno = ENOMEM;
+		return -1;
+	}
+	return __real_setsockopt(fd, level, name, value, len);
+}
+
+/* ---- a thread with a ring ---- */
+
+struct got {
+	uint32_t len, wire_len, number; /* the last four octets */
+	int dlt;
+	bool has_vlan;
+	uint16_t tpid, tci;
+	uint64_t ts_us;
+	uint8_t head[HEAD_BYTES];
+};
+
+struct runner {
+	struct af_packet *ring;
+	struct packet_counters counters;
+	pthread_t thread;
+	bool waits_at_first; /* for the gate */
+	bool has_no_rights;
+	sem_t first, gate;
+	bool is_in_batch;
+	size_t batches;
+	size_t count;
+	struct got *got;
+};
+
+static void on_begin(void *ctx, uint64_t wall_us, uint64_t mono_us)
+{
+	struct runner *r = ctx;
+
+	ck_assert(!r->is_in_batch && wall_us && mono_us);
+	r->is_in_batch = true;
+	r->batches++;
+}
+
+static void on_frame(void *ctx, const struct captured *c)
+{
+	struct runner *r = ctx;
+	struct got *g = &r->got[r->count];
+
+	ck_assert(r->is_in_batch);
+	if (r->count == 0 && r->waits_at_first) {
+		sem_post(&r->first);
+		while (sem_wait(&r->gate) < 0)
+			;
+	}
+	ck_assert_uint_lt(r->count++, GOT_MOST);
+	*g = (struct got){ .len = c->len,
+			   .wire_len = c->wire_len,
+			   .dlt = c->dlt,
+			   .has_vlan = c->has_vlan,
+			   .tpid = c->vlan_tpid,
+			   .tci = c->vlan_tci,
+			   .ts_us = c->ts_us };
+	memcpy(g->head, c->bytes, c->len < HEAD_BYTES ? c->len : HEAD_BYTES);
+	if (c->len >= 4)
+		memcpy(&g->number, c->bytes + c->len - 4, 4);
+}
+
+static void on_end(void *ctx)
+{
+	struct runner *r = ctx;
+
+	ck_assert(r->is_in_batch);
+	r->is_in_batch = false;
+}
+
+static bool on_tend(void *ctx, uint64_t mono_us)
+{
+	struct runner *r = ctx;
+
+	ck_assert(!r->is_in_batch && mono_us);
+	return false;
+}
+
+static const struct source_ops ops = {
+	.begin = on_begin, .frame = on_frame, .end = on_end, .tend = on_tend
+};
+
+/* Capabilities are of a thread. */
+static void rights_drop(void)
+{
+	capng_clear(CAPNG_SELECT_BOTH);
+	ck_assert_int_eq(capng_apply(CAPNG_SELECT_CAPS), 0);
+	ck_assert_int_eq(socket(AF_PACKET, SOCK_RAW, 0), -1);
+}
+
+static void *run(void *arg)
+{
+	struct runner *r = arg;
+
+	if (r->has_no_rights)
+		rights_drop();
+	af_packet_run(r->ring, &ops, r, &r->counters);
+	return NULL;
+}
+
+static void runner_start(struct runner *r, struct af_packet *ring)
+{
+	r->ring = ring;
+	r->got = calloc(GOT_MOST, sizeof(*r->got));
+	sem_init(&r->first, 0, 0);
+	sem_init(&r->gate, 0, 0);
+	ck_assert_int_eq(pthread_create(&r->thread, NULL, run, r), 0);
+}
+
+static void runner_stop(struct runner *r)
+{
+	af_packet_stop(r->ring);
+	ck_assert_int_eq(pthread_join(r->thread, NULL), 0);
+	ck_assert(!r->is_in_batch);
+	ck_assert_uint_eq(counter_get(&r->counters.delivered), r->count);
+	ck_assert_uint_eq(counter_get(&r->counters.seen),
+			  r->count + counter_get(&r->counters.kernel_dropped));
+}
+
+static void runner_fini(struct runner *r)
+{
+	af_packet_close(r->ring);
+	free(r->got);
+}
+
+static void nap(void)
+{
+	nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
+}
+
+/* All runners together have seen so many. */
+static void wait_for(struct runner *r, unsigned runners, uint64_t seen)
+{
+	uint64_t until = clock_mono_us() + DEADLINE_US, sum = 0;
+
+	while (clock_mono_us() < until) {
+		sum = 0;
+		for (unsigned i = 0; i < runners; i++)
+			sum += counter_get(&r[i].counters.seen);
+		if (sum >= seen)
+			break;
+		nap();
+	}
+	ck_assert_uint_eq(sum, seen);
+}
+
+static struct af_packet_options usual(unsigned rings)
+{
+	return (struct af_packet_options){
+		.interface = "near", .rings = rings, .ring_bytes = 4 * MIB, .is_promiscuous = true
+	};
+}
+
+static void open_rings(struct runner *r, const struct af_packet_options *o)
+{
+	struct af_packet *rings[AF_PACKET_RINGS_MOST];
+
+	ck_assert_int_eq(af_packet_open(rings, o), HT_OK);
+	for (unsigned i = 0; i < o->rings; i++)
+		runner_start(&r[i], rings[i]);
+}
+
+static struct frame_bytes numbered(const char *layers, uint32_t number)
+{
+	struct frame_bytes f = frame_of_layers(layers);
+
+	frame_put(&f, &number, 4);
+	return f;
+}
+
+static void send_numbered(int fd, const char *layers, uint32_t number)
+{
+	struct frame_bytes f = numbered(layers, number);
+
+	veth_send(fd, f.at, f.len);
+}
+
+/* A whole IPv4 packet or a fragment of one, whose lengths are true. */
+static void send_ip4(int fd, unsigned id, unsigned fragment, const void *payload, size_t len)
+{
+	struct frame_bytes f = { 0 };
+	unsigned sum = 0;
+
+	frame_layer(&f, "eth=0800");
+	frame_ip4(&f, 5, 17, fragment);
+	f.at[16] = (uint8_t)((20 + len) >> 8);
+	f.at[17] = (uint8_t)(20 + len);
+	f.at[18] = (uint8_t)(id >> 8);
+	f.at[19] = (uint8_t)id;
+	for (int i = 14; i < 34; i += 2)
+		sum += (unsigned)f.at[i] << 8 | f.at[i + 1];
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = ~(sum + (sum >> 16));
+	f.at[24] = (uint8_t)(sum >> 8);
+	f.at[25] = (uint8_t)sum;
+	frame_put(&f, payload, len);
+	veth_send(fd, f.at, f.len);
+}
+
+/* ---- frames ---- */
+
+START_TEST(frame_is_as_it_was_on_the_wire)
+{
+	struct runner r = { 0 };
+	struct af_packet_options o = usual(1);
+	struct frame_bytes f = numbered("eth=0800 ip4=17 ports=5060:5060", 1);
+	uint64_t before, after;
+	int fd;
+
+	if (!veth_make("frame_is_as_it_was_on_the_wire"))
+		return;
+	open_rings(&r, &o);
+	fd = veth_sender("far");
+	before = clock_wall_us();
+	veth_send(fd, f.at, f.len);
+	send_numbered(fd, "eth=8100 tag=0800 ip4=17 ports=5060:5060", 2);
+	send_numbered(fd, "eth=88a8 tag=8100 tag=0800 ip4=17 ports=5060:5060", 3);
+	wait_for(&r, 1, 3);
+	after = clock_wall_us();
+	runner_stop(&r);
+	ck_assert_uint_eq(r.count, 3);
+	for (unsigned i = 0; i < 3; i++) {
+		ck_assert_uint_eq(r.got[i].number, i + 1);
+		ck_assert_int_eq(r.got[i].dlt, 1);
+		ck_assert_uint_eq(r.got[i].len, r.got[i].wire_len);
+		ck_assert_uint_ge(r.got[i].ts_us, before);
+		ck_assert_uint_le(r.got[i].ts_us, after);
+	}
+	ck_assert_uint_eq(r.got[0].len, f.len);
+	ck_assert_mem_eq(r.got[0].head, f.at, f.len);
+	ck_assert(!r.got[0].has_vlan);
+	/* The outer tag is beside the frame, which goes on as without it. */
+	ck_assert(r.got[1].has_vlan && r.got[2].has_vlan);
+	ck_assert_uint_eq(r.got[1].tpid, 0x8100);
+	ck_assert_uint_eq(r.got[1].tci, 0x2064);
+	ck_assert_uint_eq(r.got[1].len, f.len);
+	ck_assert_mem_eq(r.got[1].head, f.at, f.len - 4);
+	ck_assert_uint_eq(r.got[2].tpid, 0x88a8);
+	ck_assert_mem_eq(r.got[2].head + 12, "\x81\0\x20\x64\x08\0", 6);
+	close(fd);
+	runner_fini(&r);
+}
+END_TEST
+
+/* Also in a group of sockets. */
+START_TEST(what_this_host_sends_is_left_out)
+{
+	struct runner r[2] = { 0 };
+	unsigned rings = (unsigned)_i;
+	struct af_packet_options o = usual(rings);
+	int out, in;
+
+	if (!veth_make("what_this_host_sends_is_left_out"))
+		return;
+	open_rings(r, &o);
+	out = veth_sender("near");
+	in = veth_sender("far");
+	for (uint32_t i = 0; i < 10; i++) {
+		send_numbered(out, "eth=0800 ip4=17 ports=1:5060", 100 + i);
+		send_numbered(in, "eth=0800 ip4=17 ports=1:5060", i);
+	}
+	wait_for(r, rings, 10);
+	for (unsigned i = 0; i < rings; i++) {
+		runner_stop(&r[i]);
+		for (size_t n = 0; n < r[i].count; n++)
+			ck_assert_uint_lt(r[i].got[n].number, 10);
+		runner_fini(&r[i]);
+	}
+	close(in);
+	close(out);
+}
+END_TEST
+
+START_TEST(filter_decides_what_is_seen_and_how_much_of_it)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 12),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0x0800, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, 50),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+	};
+	struct runner r = { 0 };
+	struct af_packet_options o = usual(1);
+	int fd;
+
+	if (!veth_make("filter_decides_what_is_seen_and_how_much_of_it"))
+		return;
+	o.filter = (struct sock_fprog){ .len = 4, .filter = code };
+	open_rings(&r, &o);
+	fd = veth_sender("far");
+	send_numbered(fd, "eth=0806", 1);
+	send_numbered(fd, "eth=0800 ip4=17 ports=1:2", 2);
+	wait_for(&r, 1, 1);
+	runner_stop(&r);
+	ck_assert_uint_eq(r.count, 1);
+	ck_assert_uint_eq(r.got[0].len, 50);
+	ck_assert_uint_eq(r.got[0].wire_len, 14 + 20 + 4 + 40 + 4);
+	close(fd);
+	runner_fini(&r);
+}
+END_TEST
+
+/* ---- counting ---- */
+
+START_TEST(burst_within_the_ring_loses_nothing)
+{
+	struct runner r = { 0 };
+	struct af_packet_options o = usual(1);
+	int fd;
+
+	if (!veth_make("burst_within_the_ring_loses_nothing"))
+		return;
+	o.ring_bytes = 32 * MIB;
+	open_rings(&r, &o);
+	fd = veth_sender("far");
+	for (uint32_t i = 0; i < 20000; i++)
+		send_numbered(fd, "eth=0800 ip4=17 ports=1:5060", i);
+	wait_for(&r, 1, 20000);
+	runner_stop(&r);
+	ck_assert_uint_eq(r.count, 20000);
+	ck_assert_uint_eq(counter_get(&r.counters.kernel_dropped), 0);
+	for (uint32_t i = 0; i < 20000; i++)
+		ck_assert_uint_eq(r.got[i].number, i);
+	ck_assert_uint_lt(r.batches, 10000); /* blocks, not frames */
+	close(fd);
+	runner_fini(&r);
+}
+END_TEST
+
+/* The thread stands still until the ring has long been full; what is lost is counted, frame by
+ * frame. */
+START_TEST(burst_beyond_the_ring_is_counted)
+{
+	struct runner r = { 0 };
+	struct af_packet_options o = usual(1);
+	int fd;
+
+	if (!veth_make("burst_beyond_the_ring_is_counted"))
+		return;
+	r.waits_at_first = true;
+	o.ring_bytes = MIB;
+	open_rings(&r, &o);
+	ck_assert_uint_eq(af_packet_ring_bytes(r.ring), MIB);
+	fd = veth_sender("far");
+	send_numbered(fd, "eth=0800 ip4=17 ports=1:5060", 0);
+	while (sem_wait(&r.first) < 0)
+		;
+	for (uint32_t i = 1; i < 30000; i++)
+		send_numbered(fd, "eth=0800 ip4=17 ports=1:5060", i);
+	sem_post(&r.gate);
+	wait_for(&r, 1, 30000);
+	send_numbered(fd, "eth=0800 ip4=17 ports=1:5060", 30000); /* it goes on */
+	wait_for(&r, 1, 30001);
+	runner_stop(&r);
+	ck_assert_uint_gt(counter_get(&r.counters.kernel_dropped), 10000);
+	ck_assert_uint_gt(counter_get(&r.counters.freezes), 0);
+	ck_assert_uint_gt(r.count, 1000);
+	ck_assert_uint_eq(r.got[r.count - 1].number, 30000);
+	for (size_t i = 1; i < r.count; i++)
+		ck_assert_uint_gt(r.got[i].number, r.got[i - 1].number);
+	close(fd);
+	runner_fini(&r);
+}
+END_TEST
+
+/* A socket that is opened before a ring has a frame after the ring has it. */
+static int witness_open(void)
+{
+	int fd = veth_sender("near");
+	struct sockaddr_ll at = { .sll_family = AF_PACKET,
+				  .sll_protocol = htons(ETH_P_ALL),
+				  .sll_ifindex = (int)if_nametoindex("near") };
+	struct timeval patience = { .tv_sec = 20 };
+
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+	ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
+	return fd;
+}
+
+/* What the thread has not looked at when it is told to stop. */
+START_TEST(what_lies_in_the_ring_at_the_end_is_given)
+{
+	struct runner r = { 0 };
+	struct af_packet_options o = usual(1);
+	int fd, witness;
+	uint8_t seen[2048];
+
+	if (!veth_make("what_lies_in_the_ring_at_the_end_is_given"))
+		return;
+	r.waits_at_first = true;
+	witness = witness_open();
+	open_rings(&r, &o);
+	fd = veth_sender("far");
+	send_numbered(fd, "eth=0800 ip4=17 ports=1:5060", 0);
+	while (sem_wait(&r.first) < 0)
+		;
+	ck_assert_int_gt(recv(witness, seen, sizeof(seen), 0), 0);
+	for (uint32_t i = 1; i < 3000; i++) {
+		send_numbered(fd, "eth=0800 ip4=17 ports=1:5060", i);
+		ck_assert_int_gt(recv(witness, seen, sizeof(seen), 0), 0);
+	}
+	af_packet_stop(r.ring);
+	sem_post(&r.gate);
+	runner_stop(&r);
+	/* The kernel closes a block after some time, so a slow machine may fill the ring. */
+	ck_assert_uint_eq(r.count + counter_get(&r.counters.kernel_dropped), 3000);
+	ck_assert_uint_gt(r.count, 1);
+	close(fd);
+	close(witness);
+	runner_fini(&r);
+}
+END_TEST
+
+/* ---- several rings ---- */
+
+#define RINGS 4
+#define FLOWS 100
+
+START_TEST(both_directions_of_a_flow_are_in_one_ring)
+{
+	struct runner r[RINGS] = { 0 };
+	struct af_packet_options o = usual(RINGS);
+	int fd, in[FLOWS], used = 0;
+	uint64_t total = 0;
+
+	if (!veth_make("both_directions_of_a_flow_are_in_one_ring"))
+		return;
+	open_rings(r, &o);
+	fd = veth_sender("far");
+	for (uint32_t i = 0; i < 10 * FLOWS; i++) {
+		uint32_t flow = i % FLOWS;
+		uint8_t udp[12] = { 0 };
+
+		udp[i < 5 * FLOWS ? 0 : 2] = (uint8_t)(20000 >> 8);
+		udp[i < 5 * FLOWS ? 1 : 3] = (uint8_t)flow;
+		udp[i < 5 * FLOWS ? 2 : 0] = 5060 >> 8;
+		udp[i < 5 * FLOWS ? 3 : 1] = 5060 & 0xff;
+		udp[5] = 12;
+		memcpy(udp + 8, &flow, 4);
+		send_ip4(fd, i, 0x4000, udp, sizeof(udp));
+	}
+	wait_for(r, RINGS, 10 * FLOWS);
+	memset(in, 0xff, sizeof(in));
+	for (int i = 0; i < RINGS; i++) {
+		runner_stop(&r[i]);
+		used += r[i].count > 0;
+		total += r[i].count;
+		for (size_t n = 0; n < r[i].count; n++) {
+			uint32_t flow = r[i].got[n].number;
+
+			ck_assert_uint_lt(flow, FLOWS);
+			ck_assert(in[flow] == -1 || in[flow] == i);
+			in[flow] = i;
+		}
+		runner_fini(&r[i]);
+	}
+	ck_assert_uint_eq(total, 10 * FLOWS);
+	ck_assert_int_eq(used, RINGS);
+	close(fd);
+}
+END_TEST
+
+/* The kernel puts a datagram together before it chooses a ring. */
+START_TEST(fragments_come_as_one)
+{
+	struct runner r[2] = { 0 };
+	struct af_packet_options o = usual(2);
+	uint8_t datagram[3000] = { 1, 2, 5060 >> 8, 5060 & 0xff, 3000 >> 8, 3000 & 0xff };
+	const struct got *g;
+	int fd;
+
+	if (!veth_make("fragments_come_as_one"))
+		return;
+	for (size_t i = 8; i < sizeof(datagram); i++)
+		datagram[i] = (uint8_t)(i * 7);
+	open_rings(r, &o);
+	fd = veth_sender("far");
+	send_ip4(fd, 77, 0x2000, datagram, 1000);
+	send_ip4(fd, 77, 0x2000 | 125, datagram + 1000, 1000);
+	send_ip4(fd, 77, 250, datagram + 2000, 1000);
+	wait_for(r, 2, 1);
+	runner_stop(&r[0]);
+	runner_stop(&r[1]);
+	ck_assert_uint_eq(r[0].count + r[1].count, 1);
+	g = r[0].count ? &r[0].got[0] : &r[1].got[0];
+	ck_assert_uint_eq(g->len, 14 + 20 + 3000);
+	ck_assert_uint_eq(g->head[20] & 0x3f, 0);
+	ck_assert_mem_eq(g->head + 34, datagram, 60);
+	ck_assert_mem_eq(&g->number, datagram + 2996, 4);
+	close(fd);
+	runner_fini(&r[0]);
+	runner_fini(&r[1]);
+}
+END_TEST
+
+/* ---- the interface ---- */
+
+static bool is_promiscuous(void)
+{
+	return system("ip -d link show near | grep -q 'promiscuity 1'") == 0;
+}
+
+START_TEST(promiscuous_only_while_it_is_open)
+{
+	struct af_packet_options o = usual(1);
+	struct af_packet *a;
+
+	if (!veth_make("promiscuous_only_while_it_is_open"))
+		return;
+	ck_assert(!is_promiscuous());
+	ck_assert_int_eq(af_packet_open(&a, &o), HT_OK);
+	ck_assert(is_promiscuous());
+	af_packet_close(a);
+	ck_assert(!is_promiscuous());
+	o.is_promiscuous = false;
+	ck_assert_int_eq(af_packet_open(&a, &o), HT_OK);
+	ck_assert(!is_promiscuous());
+	af_packet_close(a);
+}
+END_TEST
+
+START_TEST(larger_frames_are_whole_when_the_mtu_grows)
+{
+	struct runner r = { 0 };
+	struct af_packet_options o = usual(1);
+	struct frame_bytes f;
+	int fd;
+
+	if (!veth_make("larger_frames_are_whole_when_the_mtu_grows"))
+		return;
+	open_rings(&r, &o);
+	shell("ip link set near mtu 9000 && ip link set far mtu 9000");
+	fd = veth_sender("far");
+	f = numbered("eth=0800 ip4=17 ports=1:5060", 7);
+	while (f.len < 9000)
+		frame_put(&f, f.at, 40);
+	veth_send(fd, f.at, f.len);
+	wait_for(&r, 1, 1);
+	runner_stop(&r);
+	ck_assert_uint_eq(r.got[0].len, f.len);
+	ck_assert_uint_eq(r.got[0].wire_len, f.len);
+	close(fd);
+	runner_fini(&r);
+}
+END_TEST
+
+/* Send until one comes through, which is when the interface has been taken again. */
+static void wait_until_it_sees(struct runner *r, unsigned rings, int fd, uint64_t before)
+{
+	uint64_t until = clock_mono_us() + DEADLINE_US, sum = before;
+
+	while (sum == before && clock_mono_us() < until) {
+		send_numbered(fd, "eth=0800 ip4=17 ports=1:5060", 1);
+		nap();
+		sum = 0;
+		for (unsigned i = 0; i < rings; i++)
+			sum += counter_get(&r[i].counters.seen);
+	}
+	ck_assert_uint_gt(sum, before);
+}
+
+START_TEST(interface_that_was_down_goes_on)
+{
+	struct runner r[2] = { 0 };
+	unsigned rings = (unsigned)_i;
+	struct af_packet_options o = usual(rings);
+	int fd;
+
+	if (!veth_make("interface_that_was_down_goes_on"))
+		return;
+	r[0].has_no_rights = r[1].has_no_rights = true;
+	open_rings(r, &o);
+	fd = veth_sender("far");
+	send_numbered(fd, "eth=0800 ip4=17 ports=1:5060", 1);
+	wait_for(r, rings, 1);
+	shell("ip link set near down && ip link set near up");
+	wait_until_it_sees(r, rings, fd, 1);
+	for (unsigned i = 0; i < rings; i++) {
+		runner_stop(&r[i]);
+		runner_fini(&r[i]);
+	}
+	close(fd);
+}
+END_TEST
+
+/* Another interface of the same name, and no right to open a socket. */
+START_TEST(interface_that_returns_is_taken_again)
+{
+	struct runner r[2] = { 0 };
+	unsigned rings = (unsigned)_i;
+	struct af_packet_options o = usual(rings);
+	int fd;
+
+	if (!veth_make("interface_that_returns_is_taken_again"))
+		return;
+	r[0].has_no_rights = r[1].has_no_rights = true;
+	open_rings(r, &o);
+	fd = veth_sender("far");
+	send_numbered(fd, "eth=0800 ip4=17 ports=1:5060", 1);
+	wait_for(r, rings, 1);
+	close(fd);
+	shell("ip link del near");
+	shell("ip link add near type veth peer name far");
+	shell("ip link set near arp off up && ip link set far arp off up");
+	fd = veth_sender("far");
+	wait_until_it_sees(r, rings, fd, 1);
+	ck_assert(system("ip -d link show near | grep -q 'promiscuity 0'") != 0);
+	for (unsigned i = 0; i < rings; i++) {
+		runner_stop(&r[i]);
+		runner_fini(&r[i]);
+	}
+	close(fd);
+}
+END_TEST
+
+/* ---- refusals ---- */
+
+START_TEST(ring_shrinks_until_there_is_memory)
+{
+	struct af_packet_options o = usual(1);
+	struct af_packet *a;
+
+	if (!veth_make("ring_shrinks_until_there_is_memory"))
+		return;
+	o.ring_bytes = 16 * MIB;
+	block_most = 128 << 10; /* smaller blocks are enough */
+	ck_assert_int_eq(af_packet_open(&a, &o), HT_OK);
+	ck_assert_uint_eq(af_packet_ring_bytes(a), 16 * MIB);
+	af_packet_close(a);
+	block_most = UINT64_MAX;
+	memory_left = 5 * MIB;
+	ck_assert_int_eq(af_packet_open(&a, &o), HT_OK);
+	ck_assert_uint_eq(af_packet_ring_bytes(a), 4 * MIB);
+	af_packet_close(a);
+	memory_left = MIB - 1;
+	ck_assert_int_eq(af_packet_open(&a, &o), -ENOMEM);
+	ck_assert_ptr_null(a);
+	memory_left = UINT64_MAX;
+}
+END_TEST
+
+START_TEST(interface_that_cannot_be_taken_is_refused)
+{
+	struct af_packet_options o = usual(2);
+	struct af_packet *a[2];
+
+	if (!veth_make("interface_that_cannot_be_taken_is_refused"))
+		return;
+	ck_assert_int_eq(af_packet_dlt("near"), 1);
+	ck_assert_int_eq(af_packet_dlt("lo"), 1);
+	ck_assert_int_eq(af_packet_dlt("nowhere"), -ENODEV);
+	o.interface = "nowhere";
+	ck_assert_int_eq(af_packet_open(a, &o), -ENODEV);
+	ck_assert_ptr_null(a[0]);
+	ck_assert_ptr_null(a[1]);
+}
+END_TEST
+
+static void *open_without_rights(void *arg)
+{
+	struct af_packet_options o = usual(1);
+
+	rights_drop();
+	*(int *)arg = af_packet_open(&(struct af_packet *){ NULL }, &o);
+	return NULL;
+}
+
+START_TEST(opening_needs_the_right)
+{
+	pthread_t thread;
+	int err = 0;
+
+	if (!veth_make("opening_needs_the_right"))
+		return;
+	ck_assert_int_eq(pthread_create(&thread, NULL, open_without_rights, &err), 0);
+	ck_assert_int_eq(pthread_join(thread, NULL), 0);
+	ck_assert_int_eq(err, -EPERM);
+}
+END_TEST
+
+static Suite *af_packet_suite(void)
+{
+	TCase *t = tcase_create("af_packet");
+	Suite *s = suite_create("af_packet");
+
+	tcase_add_test(t, frame_is_as_it_was_on_the_wire);
+	tcase_add_loop_test(t, what_this_host_sends_is_left_out, 1, 3);
+	tcase_add_test(t, filter_decides_what_is_seen_and_how_much_of_it);
+	tcase_add_test(t, burst_within_the_ring_loses_nothing);
+	tcase_add_test(t, burst_beyond_the_ring_is_counted);
+	tcase_add_test(t, what_lies_in_the_ring_at_the_end_is_given);
+	tcase_add_test(t, both_directions_of_a_flow_are_in_one_ring);
+	tcase_add_test(t, fragments_come_as_one);
+	tcase_add_test(t, promiscuous_only_while_it_is_open);
+	tcase_add_test(t, larger_frames_are_whole_when_the_mtu_grows);
+	tcase_add_loop_test(t, interface_that_was_down_goes_on, 1, 3);
+	tcase_add_loop_test(t, interface_that_returns_is_taken_again, 1, 3);
+	tcase_add_test(t, ring_shrinks_until_there_is_memory);
+	tcase_add_test(t, interface_that_cannot_be_taken_is_refused);
+	tcase_add_test(t, opening_needs_the_right);
+	tcase_set_timeout(t, 60);
+	suite_add_tcase(s, t);
+	return s;
+}
+
+int main(void)
+{
+	SRunner *runner = srunner_create(af_packet_suite());
+	int failed;
+
+	srunner_run_all(runner, CK_ENV);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
