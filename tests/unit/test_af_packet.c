@@ -4,23 +4,14 @@
  */
 #include "capture/af_packet.h"
 
-#include <cap-ng.h>
 #include <check.h>
 #include <linux/filter.h>
-#include <pthread.h>
-#include <semaphore.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include "conf/clock.h"
-#include "tests/unit/veth.h"
+#include "tests/unit/runner.h"
 
-#define GOT_MOST    40000
-#define HEAD_BYTES  96
-#define DEADLINE_US (20 * UINT64_C(1000000))
-#define MIB	    (1U << 20)
+#define MIB (1U << 20)
 
 /* ---- less memory than is asked for ---- */
 
@@ -42,146 +33,23 @@ int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t 
 	return __real_setsockopt(fd, level, name, value, len);
 }
 
-/* ---- a thread with a ring ---- */
-
-struct got {
-	uint32_t len, wire_len, number; /* the last four octets */
-	int dlt;
-	bool has_vlan;
-	uint16_t tpid, tci;
-	uint64_t ts_us;
-	uint8_t head[HEAD_BYTES];
-};
-
-struct runner {
-	struct af_packet *ring;
-	struct packet_counters counters;
-	pthread_t thread;
-	bool waits_at_first; /* for the gate */
-	bool has_no_rights;
-	sem_t first, gate;
-	bool is_in_batch;
-	size_t batches;
-	size_t count;
-	struct got *got;
-};
-
-static void on_begin(void *ctx, uint64_t wall_us, uint64_t mono_us)
+static void ring_run(void *source, const struct source_ops *ops, void *ctx,
+		     struct packet_counters *counters)
 {
-	struct runner *r = ctx;
-
-	ck_assert(!r->is_in_batch && wall_us && mono_us);
-	r->is_in_batch = true;
-	r->batches++;
+	af_packet_run(source, ops, ctx, counters);
 }
 
-static void on_frame(void *ctx, const struct captured *c)
+static void ring_stop(void *source)
 {
-	struct runner *r = ctx;
-	struct got *g = &r->got[r->count];
-
-	ck_assert(r->is_in_batch);
-	if (r->count == 0 && r->waits_at_first) {
-		sem_post(&r->first);
-		while (sem_wait(&r->gate) < 0)
-			;
-	}
-	ck_assert_uint_lt(r->count++, GOT_MOST);
-	*g = (struct got){ .len = c->len,
-			   .wire_len = c->wire_len,
-			   .dlt = c->dlt,
-			   .has_vlan = c->has_vlan,
-			   .tpid = c->vlan_tpid,
-			   .tci = c->vlan_tci,
-			   .ts_us = c->ts_us };
-	memcpy(g->head, c->bytes, c->len < HEAD_BYTES ? c->len : HEAD_BYTES);
-	if (c->len >= 4)
-		memcpy(&g->number, c->bytes + c->len - 4, 4);
+	af_packet_stop(source);
 }
 
-static void on_end(void *ctx)
+static void ring_close(void *source)
 {
-	struct runner *r = ctx;
-
-	ck_assert(r->is_in_batch);
-	r->is_in_batch = false;
+	af_packet_close(source);
 }
 
-static bool on_tend(void *ctx, uint64_t mono_us)
-{
-	struct runner *r = ctx;
-
-	ck_assert(!r->is_in_batch && mono_us);
-	return false;
-}
-
-static const struct source_ops ops = {
-	.begin = on_begin, .frame = on_frame, .end = on_end, .tend = on_tend
-};
-
-/* Capabilities are of a thread. */
-static void rights_drop(void)
-{
-	capng_clear(CAPNG_SELECT_BOTH);
-	ck_assert_int_eq(capng_apply(CAPNG_SELECT_CAPS), 0);
-	ck_assert_int_eq(socket(AF_PACKET, SOCK_RAW, 0), -1);
-}
-
-static void *run(void *arg)
-{
-	struct runner *r = arg;
-
-	if (r->has_no_rights)
-		rights_drop();
-	af_packet_run(r->ring, &ops, r, &r->counters);
-	return NULL;
-}
-
-static void runner_start(struct runner *r, struct af_packet *ring)
-{
-	r->ring = ring;
-	r->got = calloc(GOT_MOST, sizeof(*r->got));
-	sem_init(&r->first, 0, 0);
-	sem_init(&r->gate, 0, 0);
-	ck_assert_int_eq(pthread_create(&r->thread, NULL, run, r), 0);
-}
-
-static void runner_stop(struct runner *r)
-{
-	af_packet_stop(r->ring);
-	ck_assert_int_eq(pthread_join(r->thread, NULL), 0);
-	ck_assert(!r->is_in_batch);
-	ck_assert_uint_eq(counter_get(&r->counters.delivered), r->count);
-	ck_assert_uint_eq(counter_get(&r->counters.seen),
-			  r->count + counter_get(&r->counters.kernel_dropped));
-}
-
-static void runner_fini(struct runner *r)
-{
-	af_packet_close(r->ring);
-	free(r->got);
-}
-
-static void nap(void)
-{
-	nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
-}
-
-/* All runners together have seen so many. */
-static void wait_for(struct runner *r, unsigned runners, uint64_t seen)
-{
-	uint64_t until = clock_mono_us() + DEADLINE_US, sum = 0;
-
-	while (clock_mono_us() < until) {
-		sum = 0;
-		for (unsigned i = 0; i < runners; i++)
-			sum += counter_get(&r[i].counters.seen);
-		if (sum >= seen)
-			break;
-		nap();
-	}
-	ck_assert_uint_eq(sum, seen);
-}
+static const struct runner_kind ring_kind = { ring_run, ring_stop, ring_close };
 
 static struct af_packet_options usual(unsigned rings)
 {
@@ -196,22 +64,7 @@ static void open_rings(struct runner *r, const struct af_packet_options *o)
 
 	ck_assert_int_eq(af_packet_open(rings, o), HT_OK);
 	for (unsigned i = 0; i < o->rings; i++)
-		runner_start(&r[i], rings[i]);
-}
-
-static struct frame_bytes numbered(const char *layers, uint32_t number)
-{
-	struct frame_bytes f = frame_of_layers(layers);
-
-	frame_put(&f, &number, 4);
-	return f;
-}
-
-static void send_numbered(int fd, const char *layers, uint32_t number)
-{
-	struct frame_bytes f = numbered(layers, number);
-
-	veth_send(fd, f.at, f.len);
+		runner_start(&r[i], &ring_kind, rings[i]);
 }
 
 /* A whole IPv4 packet or a fragment of one, whose lengths are true. */
@@ -379,7 +232,7 @@ START_TEST(burst_beyond_the_ring_is_counted)
 	r.waits_at_first = true;
 	o.ring_bytes = MIB;
 	open_rings(&r, &o);
-	ck_assert_uint_eq(af_packet_ring_bytes(r.ring), MIB);
+	ck_assert_uint_eq(af_packet_ring_bytes(r.source), MIB);
 	fd = veth_sender("far");
 	send_numbered(fd, "eth=0800 ip4=17 ports=1:5060", 0);
 	while (sem_wait(&r.first) < 0)
@@ -438,7 +291,7 @@ START_TEST(what_lies_in_the_ring_at_the_end_is_given)
 		send_numbered(fd, "eth=0800 ip4=17 ports=1:5060", i);
 		ck_assert_int_gt(recv(witness, seen, sizeof(seen), 0), 0);
 	}
-	af_packet_stop(r.ring);
+	af_packet_stop(r.source);
 	sem_post(&r.gate);
 	runner_stop(&r);
 	/* The kernel closes a block after some time, so a slow machine may fill the ring. */
@@ -534,11 +387,6 @@ END_TEST
 
 /* ---- the interface ---- */
 
-static bool is_promiscuous(void)
-{
-	return system("ip -d link show near | grep -q 'promiscuity 1'") == 0;
-}
-
 START_TEST(promiscuous_only_while_it_is_open)
 {
 	struct af_packet_options o = usual(1);
@@ -582,21 +430,6 @@ START_TEST(larger_frames_are_whole_when_the_mtu_grows)
 	runner_fini(&r);
 }
 END_TEST
-
-/* Send until one comes through, which is when the interface has been taken again. */
-static void wait_until_it_sees(struct runner *r, unsigned rings, int fd, uint64_t before)
-{
-	uint64_t until = clock_mono_us() + DEADLINE_US, sum = before;
-
-	while (sum == before && clock_mono_us() < until) {
-		send_numbered(fd, "eth=0800 ip4=17 ports=1:5060", 1);
-		nap();
-		sum = 0;
-		for (unsigned i = 0; i < rings; i++)
-			sum += counter_get(&r[i].counters.seen);
-	}
-	ck_assert_uint_gt(sum, before);
-}
 
 START_TEST(interface_that_was_down_goes_on)
 {
