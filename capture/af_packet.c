@@ -219,17 +219,14 @@ static void block_give_back(struct tpacket_hdr_v1 *b)
 
 static struct captured frame_view(const struct af_packet *a, const struct tpacket3_hdr *h)
 {
-	struct captured c = { .bytes = (const uint8_t *)h + h->tp_mac,
-			      .len = h->tp_snaplen,
+	struct captured c = { .bytes = { (const uint8_t *)h + h->tp_mac, h->tp_snaplen },
 			      .wire_len = h->tp_len,
-			      .dlt = a->dlt,
+			      .link = (uint16_t)a->dlt,
 			      .ts_us = (uint64_t)h->tp_sec * 1000000 + h->tp_nsec / 1000 };
 
 	if (h->tp_status & TP_STATUS_VLAN_VALID) {
 		c.has_vlan = true;
 		c.vlan_tci = (uint16_t)h->hv1.tp_vlan_tci;
-		c.vlan_tpid = h->tp_status & TP_STATUS_VLAN_TPID_VALID ? h->hv1.tp_vlan_tpid
-								       : ETH_P_8021Q;
 	}
 	return c;
 }

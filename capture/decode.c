@@ -34,8 +34,8 @@ void decode_ip_payload(struct decoded *d, uint8_t protocol, struct view payload)
 
 	d->kind = DECODED_NONE;
 	d->payload = (struct view){ 0 };
-	d->fragment = (struct fragment){ 0 };
-	d->segment = (struct segment){ 0 };
+	d->fragment = (struct decoded_fragment){ 0 };
+	d->segment = (struct decoded_segment){ 0 };
 	d->reason = DECODE_DEPTH;
 	if (d->depth < DECODE_DEPTH_MOST) {
 		d->depth++;

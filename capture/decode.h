@@ -62,11 +62,11 @@ enum decode_reason {
 };
 
 enum decoded_kind {
-	DECODED_NONE,	  /* `reason` says why */
-	DECODED_UDP,	  /* payload: the datagram, which may be empty */
-	DECODED_TCP,	  /* payload: octets of the stream, often none; see struct segment */
-	DECODED_SCTP,	  /* payload: its chunks, each in order; see decode_sctp_data() */
-	DECODED_FRAGMENT, /* payload: its octets of the IP payload; see struct fragment */
+	DECODED_NONE, /* `reason` says why */
+	DECODED_UDP,  /* payload: the datagram, which may be empty */
+	DECODED_TCP,  /* payload: octets of the stream, often none; see struct decoded_segment */
+	DECODED_SCTP, /* payload: its chunks, each in order; see decode_sctp_data() */
+	DECODED_FRAGMENT, /* payload: its octets of the IP payload; see struct decoded_fragment */
 };
 
 /* One captured frame. */
@@ -76,11 +76,12 @@ struct captured {
 	uint16_t link;	   /* LINK_*, or another one, which is refused */
 	uint16_t vlan_tci; /* of the tag that the kernel took out of the frame */
 	bool has_vlan;
+	uint64_t ts_us; /* when it was on the wire, since 1970, UTC; 0: not known */
 };
 
 /* Fragments of one datagram have src, dst, id and, with IPv4, protocol in common. An IPv6 datagram
  * goes on with the protocol of its first fragment. */
-struct fragment {
+struct decoded_fragment {
 	uint32_t id;
 	uint16_t offset; /* octets; offset + payload.len <= 65535 */
 	bool more;	 /* then payload.len is a multiple of 8; it is never 0 */
@@ -88,7 +89,7 @@ struct fragment {
 
 enum { SEGMENT_FIN = 1, SEGMENT_SYN = 2, SEGMENT_RST = 4, SEGMENT_PSH = 8, SEGMENT_ACK = 16 };
 
-struct segment {
+struct decoded_segment {
 	uint32_t seq, ack;
 	uint8_t flags; /* SEGMENT_*, and those of no interest here */
 };
@@ -96,11 +97,11 @@ struct segment {
 struct decoded {
 	enum decoded_kind kind;
 	enum decode_reason reason;
-	struct addr src, dst;	  /* of the innermost IP header; ports unless it is a fragment */
-	struct view payload;	  /* whole, always: what is cut is not handed on */
-	struct fragment fragment; /* of a DECODED_FRAGMENT only */
-	struct segment segment;	  /* of a DECODED_TCP only */
-	uint32_t ip_id;		  /* of the innermost IP packet, if it has one */
+	struct addr src, dst; /* of the innermost IP header; ports unless it is a fragment */
+	struct view payload;  /* whole, always: what is cut is not handed on */
+	struct decoded_fragment fragment; /* of a DECODED_FRAGMENT only */
+	struct decoded_segment segment;	  /* of a DECODED_TCP only */
+	uint32_t ip_id;			  /* of the innermost IP packet, if it has one */
 	bool has_ip_id;
 	uint8_t protocol; /* PROTO_*; of a fragment what its header says is inside */
 	uint8_t depth;	  /* tunnels it was in */

@@ -371,7 +371,9 @@ static void complete(struct shard *s, struct entry *e, uint64_t now_us, uint8_t 
 		     struct datagram *out)
 {
 	copy_out(e, buffer);
-	*out = (struct datagram){ e->proto, { buffer, e->total } };
+	*out = (struct datagram){ .parts = e->fragments,
+				  .proto = e->proto,
+				  .payload = { buffer, e->total } };
 	counter_add(&s->ends.completed, 1);
 	counter_add(&s->ends.parts, e->fragments);
 	e->fragments = 0;
@@ -435,7 +437,7 @@ bool fragments_add(struct fragments *t, const struct fragment *f,
 	if (end) {
 		counter_add(end, 1);
 	} else if (is_done) {
-		*out = (struct datagram){ f->proto, f->payload };
+		*out = (struct datagram){ .parts = 1, .proto = f->proto, .payload = f->payload };
 		counter_add(&s->ends.completed, 1);
 		counter_add(&s->ends.parts, 1);
 	} else {

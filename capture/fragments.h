@@ -47,6 +47,7 @@ struct fragment {
 };
 
 struct datagram {
+	uint32_t parts;	     /* fragments it was put together of, this one included */
 	uint8_t proto;	     /* as the fragment at offset 0 says */
 	struct view payload; /* in the buffer given, or that of the fragment if it was all of it */
 };

@@ -40,7 +40,7 @@ static enum decode_reason fragment(struct layers *l, uint32_t id, uint16_t offse
 {
 	size_t len = cursor_left(&l->c);
 
-	l->out->fragment = (struct fragment){ .id = id, .offset = offset, .more = more };
+	l->out->fragment = (struct decoded_fragment){ .id = id, .offset = offset, .more = more };
 	if (l->cut != CUT_NONE)
 		return layer_ended(l, malformed);
 	if (len == 0 || (more && len % 8) || offset + len > IP_PAYLOAD_MOST)

@@ -136,16 +136,15 @@ static uint32_t u32(const struct pcap_file *f, struct cursor *c)
 }
 
 /* The few link types whose number in files is not the one that programs use. */
-static int dlt_of(uint16_t linktype)
+static uint16_t link_of(uint16_t linktype)
 {
 	static const struct {
-		uint16_t linktype;
-		int dlt;
+		uint16_t linktype, link;
 	} others[] = { { 100, 11 }, { 101, 12 }, { 102, 15 }, { 103, 16 } };
 
 	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
 		if (others[i].linktype == linktype)
-			return others[i].dlt;
+			return others[i].link;
 	}
 	return linktype;
 }
@@ -175,7 +174,7 @@ static int classic_begin(struct pcap_file *f, uint32_t magic)
 /* Before version 2.3 the two lengths were the other way round, and in 2.3 with some writers. */
 static bool lengths_are_swapped(const struct pcap_file *f, const struct captured *c)
 {
-	return f->minor < 3 || (f->minor == 3 && c->len > c->wire_len);
+	return f->minor < 3 || (f->minor == 3 && c->bytes.len > c->wire_len);
 }
 
 static int classic_step(struct pcap_file *f, struct captured *out)
@@ -189,23 +188,23 @@ static int classic_step(struct pcap_file *f, struct captured *out)
 	c = cursor_over(f->buf + f->begin, f->record_header);
 	sec = u32(f, &c);
 	fraction = u32(f, &c);
-	*out = (struct captured){ .dlt = dlt_of(f->linktype) };
-	out->len = u32(f, &c);
+	*out = (struct captured){ .link = link_of(f->linktype) };
+	out->bytes.len = u32(f, &c);
 	out->wire_len = u32(f, &c);
 	if (lengths_are_swapped(f, out)) {
 		uint32_t len = out->wire_len;
 
-		out->wire_len = out->len;
-		out->len = len;
+		out->wire_len = out->bytes.len;
+		out->bytes.len = len;
 	}
-	if (out->len > PCAP_FILE_FRAME_MOST)
+	if (out->bytes.len > PCAP_FILE_FRAME_MOST)
 		return damaged(f, "a packet of impossible length");
 	out->ts_us = (uint64_t)sec * US_PER_S + (f->is_nano ? fraction / 1000 : fraction);
-	err = need(f, f->record_header + out->len);
+	err = need(f, f->record_header + out->bytes.len);
 	if (err < 0)
 		return err;
-	out->bytes = f->buf + f->begin + f->record_header;
-	consume(f, f->record_header + out->len);
+	out->bytes.at = f->buf + f->begin + f->record_header;
+	consume(f, f->record_header + out->bytes.len);
 	return STEP_FRAME;
 }
 
@@ -304,9 +303,9 @@ static int frame_of(struct pcap_file *f, size_t interface, struct cursor *body,
 {
 	if (interface >= f->interface_count)
 		return damaged(f, "a packet of no interface");
-	out->dlt = dlt_of(f->interfaces[interface].linktype);
-	out->bytes = cursor_take(body, out->len);
-	if (body->failed || out->len > PCAP_FILE_FRAME_MOST)
+	out->link = link_of(f->interfaces[interface].linktype);
+	out->bytes.at = cursor_take(body, out->bytes.len);
+	if (body->failed || out->bytes.len > PCAP_FILE_FRAME_MOST)
 		return damaged(f, "a packet of impossible length");
 	return STEP_FRAME;
 }
@@ -317,7 +316,7 @@ static int packet(struct pcap_file *f, size_t interface, struct cursor *body, st
 	int err;
 
 	ticks |= u32(f, body);
-	out->len = u32(f, body);
+	out->bytes.len = u32(f, body);
 	out->wire_len = u32(f, body);
 	err = frame_of(f, interface, body, out);
 	if (err == STEP_FRAME)
@@ -329,9 +328,9 @@ static int packet(struct pcap_file *f, size_t interface, struct cursor *body, st
 static int simple_packet(struct pcap_file *f, struct cursor *body, struct captured *out)
 {
 	out->wire_len = u32(f, body);
-	out->len = out->wire_len;
-	if (f->interface_count && f->interfaces[0].snap && out->len > f->interfaces[0].snap)
-		out->len = f->interfaces[0].snap;
+	out->bytes.len = out->wire_len;
+	if (f->interface_count && f->interfaces[0].snap && out->bytes.len > f->interfaces[0].snap)
+		out->bytes.len = f->interfaces[0].snap;
 	return frame_of(f, 0, body, out);
 }
 

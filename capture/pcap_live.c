@@ -148,10 +148,9 @@ static void frame(u_char *user, const struct pcap_pkthdr *h, const u_char *bytes
 {
 	struct pcap_live *l = (void *)user;
 	uint64_t fraction = (uint64_t)h->ts.tv_usec;
-	struct captured c = { .bytes = bytes,
-			      .len = h->caplen,
+	struct captured c = { .bytes = { bytes, h->caplen },
 			      .wire_len = h->len,
-			      .dlt = l->dlt,
+			      .link = (uint16_t)l->dlt,
 			      .ts_us = (uint64_t)h->ts.tv_sec * 1000000 +
 				       (l->is_nano ? fraction / 1000 : fraction) };
 

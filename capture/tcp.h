@@ -24,6 +24,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "capture/decode.h"
 #include "conf/counters.h"
 #include "conf/err.h"
 #include "hep/cursor.h"
@@ -41,9 +42,6 @@ struct tcp_options {
 	uint32_t gap_bytes;	  /* behind a hole until it is skipped */
 	uint64_t gap_us, idle_us; /* of capture time: until a hole is skipped, a flow forgotten */
 };
-
-/* Bits of the header's flags. */
-enum { SEGMENT_FIN = 1, SEGMENT_SYN = 2, SEGMENT_RST = 4 };
 
 struct tcp_segment {
 	struct addr src, dst;

@@ -31,12 +31,12 @@ static void on_frame(void *ctx, const struct captured *c)
 {
 	struct sum *s = ctx;
 
-	assert(s->open == 1 && c->len <= PCAP_FILE_FRAME_MOST && !c->has_vlan);
+	assert(s->open == 1 && c->bytes.len <= PCAP_FILE_FRAME_MOST && !c->has_vlan);
 	s->frames++;
-	s->octets += c->len;
-	for (uint32_t i = 0; i < c->len; i++)
-		s->hash = s->hash * 31 + c->bytes[i];
-	s->hash = s->hash * 31 + c->ts_us + c->wire_len + (uint64_t)c->dlt;
+	s->octets += c->bytes.len;
+	for (uint32_t i = 0; i < c->bytes.len; i++)
+		s->hash = s->hash * 31 + c->bytes.at[i];
+	s->hash = s->hash * 31 + c->ts_us + c->wire_len + c->link;
 }
 
 static void on_end(void *ctx)

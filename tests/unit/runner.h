@@ -21,9 +21,9 @@
 
 struct got {
 	uint32_t len, wire_len, number; /* the last four octets */
-	int dlt;
+	int link;
 	bool has_vlan;
-	uint16_t tpid, tci;
+	uint16_t tci;
 	uint64_t ts_us;
 	uint8_t head[HEAD_BYTES];
 };
@@ -71,16 +71,15 @@ static inline void on_frame(void *ctx, const struct captured *c)
 			;
 	}
 	ck_assert_uint_lt(r->count++, GOT_MOST);
-	*g = (struct got){ .len = c->len,
+	*g = (struct got){ .len = c->bytes.len,
 			   .wire_len = c->wire_len,
-			   .dlt = c->dlt,
+			   .link = c->link,
 			   .has_vlan = c->has_vlan,
-			   .tpid = c->vlan_tpid,
 			   .tci = c->vlan_tci,
 			   .ts_us = c->ts_us };
-	memcpy(g->head, c->bytes, c->len < HEAD_BYTES ? c->len : HEAD_BYTES);
-	if (c->len >= 4)
-		memcpy(&g->number, c->bytes + c->len - 4, 4);
+	memcpy(g->head, c->bytes.at, c->bytes.len < HEAD_BYTES ? c->bytes.len : HEAD_BYTES);
+	if (c->bytes.len >= 4)
+		memcpy(&g->number, c->bytes.at + c->bytes.len - 4, 4);
 }
 
 static inline void on_end(void *ctx)

@@ -38,13 +38,13 @@ static void on_begin(void *ctx, uint64_t wall_us, uint64_t mono_us)
 static void on_frame(void *ctx, const struct captured *c)
 {
 	struct seen *s = ctx;
-	uint8_t *copy = malloc(c->len + 1);
+	uint8_t *copy = malloc(c->bytes.len + 1);
 
 	ck_assert(s->is_in_batch);
 	ck_assert_uint_lt(s->count, FRAMES_MOST);
-	memcpy(copy, c->bytes, c->len);
+	memcpy(copy, c->bytes.at, c->bytes.len);
 	s->at[s->count] = *c;
-	s->at[s->count++].bytes = copy;
+	s->at[s->count++].bytes.at = copy;
 }
 
 static void on_end(void *ctx)
@@ -60,7 +60,7 @@ static const struct source_ops ops = { .begin = on_begin, .frame = on_frame, .en
 static void seen_free(struct seen *s)
 {
 	for (size_t i = 0; i < s->count; i++)
-		free((void *)(uintptr_t)s->at[i].bytes);
+		free((void *)(uintptr_t)s->at[i].bytes.at);
 	free(s);
 }
 
@@ -124,28 +124,31 @@ static void load(struct fixture *x)
 	fclose(f);
 }
 
+static int is_capture(const struct dirent *d)
+{
+	return strstr(d->d_name, ".pcap") != NULL;
+}
+
 static int fixture_count(void)
 {
 	struct dirent **all;
-	int n = scandir(FIXTURES, &all, NULL, alphasort), count = 0;
+	int n = scandir(FIXTURES, &all, is_capture, alphasort);
 
-	for (int i = 0; i < n; i++) {
-		count += all[i]->d_name[0] != '.';
+	for (int i = 0; i < n; i++)
 		free(all[i]);
-	}
 	if (n >= 0)
 		free(all);
-	return count;
+	return n < 0 ? 0 : n;
 }
 
 static struct fixture fixture(int number)
 {
 	struct fixture x = { 0 };
 	struct dirent **all;
-	int n = scandir(FIXTURES, &all, NULL, alphasort);
+	int n = scandir(FIXTURES, &all, is_capture, alphasort);
 
 	for (int i = 0; i < n; i++) {
-		if (all[i]->d_name[0] != '.' && number-- == 0)
+		if (number-- == 0)
 			snprintf(x.name, sizeof(x.name), FIXTURES "/%s", all[i]->d_name);
 		free(all[i]);
 	}
@@ -178,10 +181,10 @@ static void check_against_libpcap(const void *bytes, size_t len, const struct se
 		const struct captured *c = &s->at[i++];
 
 		ck_assert_uint_le(i, s->count);
-		ck_assert_int_eq(c->dlt, pcap_datalink(p));
-		ck_assert_uint_eq(c->len, h->caplen);
+		ck_assert_int_eq(c->link, pcap_datalink(p));
+		ck_assert_uint_eq(c->bytes.len, h->caplen);
 		ck_assert_uint_eq(c->wire_len, h->len);
-		ck_assert_mem_eq(c->bytes, data, h->caplen);
+		ck_assert_mem_eq(c->bytes.at, data, h->caplen);
 		ck_assert_uint_eq(c->ts_us,
 				  (uint64_t)h->ts.tv_sec * 1000000 + (uint64_t)h->ts.tv_usec);
 		ck_assert(!c->has_vlan);
@@ -194,11 +197,11 @@ static void check_same(const struct seen *a, const struct seen *b)
 {
 	ck_assert_uint_eq(a->count, b->count);
 	for (size_t i = 0; i < a->count; i++) {
-		ck_assert_uint_eq(a->at[i].len, b->at[i].len);
+		ck_assert_uint_eq(a->at[i].bytes.len, b->at[i].bytes.len);
 		ck_assert_uint_eq(a->at[i].wire_len, b->at[i].wire_len);
 		ck_assert_uint_eq(a->at[i].ts_us, b->at[i].ts_us);
-		ck_assert_int_eq(a->at[i].dlt, b->at[i].dlt);
-		ck_assert_mem_eq(a->at[i].bytes, b->at[i].bytes, a->at[i].len);
+		ck_assert_int_eq(a->at[i].link, b->at[i].link);
+		ck_assert_mem_eq(a->at[i].bytes.at, b->at[i].bytes.at, a->at[i].bytes.len);
 	}
 }
 
@@ -281,7 +284,7 @@ START_TEST(frame_in_a_pipe_does_not_wait)
 	ck_assert_int_eq(pcap_file_open_fd(&f, fds[0]), HT_OK);
 	ck_assert_int_eq(pcap_file_batch(f, &ops, s, 100), 1);
 	ck_assert_str_eq(pcap_file_why(f), "");
-	ck_assert_uint_eq(s->at[0].len, len);
+	ck_assert_uint_eq(s->at[0].bytes.len, len);
 	close(fds[1]);
 	ck_assert_int_eq(pcap_file_batch(f, &ops, s, 100), 0);
 	ck_assert_str_ne(pcap_file_why(f), "");
@@ -371,7 +374,7 @@ START_TEST(lengths_of_old_versions_are_swapped)
 	struct seen *s = read_bytes(file, sizeof(file), &end, why);
 
 	ck_assert_uint_eq(s->count, 1);
-	ck_assert_uint_eq(s->at[0].len, 3);
+	ck_assert_uint_eq(s->at[0].bytes.len, 3);
 	ck_assert_uint_eq(s->at[0].wire_len, 9);
 	ck_assert_uint_eq(s->at[0].ts_us, 1000002);
 	check_against_libpcap(file, sizeof(file), s);
@@ -622,10 +625,10 @@ static void check_frame(const struct seen *s, size_t i, int dlt, uint64_t ts_us,
 			uint32_t wire)
 {
 	ck_assert_uint_lt(i, s->count);
-	ck_assert_int_eq(s->at[i].dlt, dlt);
+	ck_assert_int_eq(s->at[i].link, dlt);
 	ck_assert_uint_eq(s->at[i].ts_us, ts_us);
-	ck_assert_uint_eq(s->at[i].len, strlen(text));
-	ck_assert_mem_eq(s->at[i].bytes, text, strlen(text));
+	ck_assert_uint_eq(s->at[i].bytes.len, strlen(text));
+	ck_assert_mem_eq(s->at[i].bytes.at, text, strlen(text));
 	ck_assert_uint_eq(s->at[i].wire_len, wire);
 }
 
