@@ -1,0 +1,50 @@
+/**
+ * @file
+ * From frame to message: what a source gives is decoded, put together from fragments, segments and
+ * chunks, and handed to the worker as SIP or HEP. Every packet ends exactly once:
+ *
+ *     seen = kernel_dropped + not_for_us + held + incomplete + carriers
+ *
+ * A packet of a datagram that was put together ends as the datagram does. What was in the hands of
+ * TCP is a carrier when its octets were handed on, whether a message was in them or not.
+ *
+ * Threads: one capture thread each; the fragments are shared by those of a source; any may read the
+ * counters. Memory: taken when it is made.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "capture/source.h"
+#include "conf/err.h"
+
+struct conf_capture;
+struct fragments;
+struct packets;
+struct worker;
+
+struct packets_options {
+	struct worker *worker;	    /* of this thread */
+	unsigned source;	    /* the worker's number of it */
+	const struct conf_capture *conf; /* ports, hep_ports, bpf; lives as long */
+	struct fragments *fragments;
+	uint64_t memory; /* octets for flows of TCP and messages of SCTP */
+};
+
+/** @return HT_OK, -ENOMEM or -EINVAL. packets_free() it. */
+HT_MUST_CHECK int packets_new(struct packets **out, const struct packets_options *options);
+
+/** NULL is fine. */
+void packets_free(struct packets *p);
+
+/** For af_packet_run() and pcap_live_run(); their ctx is the struct packets, their counters are
+ * packets_counters(). */
+extern const struct source_ops packets_live_ops;
+
+/** For pcap_file_batch(), which counts nothing by itself. */
+extern const struct source_ops packets_file_ops;
+
+struct packet_counters *packets_counters(struct packets *p);
+
+/** Nothing more will come: give up what is not whole. Threads: its own, outside of a batch. */
+void packets_drain(struct packets *p);
