@@ -341,6 +341,7 @@ static void flow_begin(struct tcp *t, struct flow *f, uint32_t seq, bool is_sync
 	if (f->phase == OPEN)
 		flow_flush(t, f);
 	taker_restart(f, is_synced);
+	f->seen.kind = 0;
 	f->base = seq;
 	f->ready = 0;
 	f->phase = OPEN;

@@ -56,6 +56,7 @@ struct tcp_flow {
 	struct addr src, dst;
 	uint64_t ts_us; /* of the packet that came last; it completed what is taken now */
 	bool is_synced; /* the next octet begins something; the taker sets it once it found that */
+	uint8_t kind;	/* the taker's, zero at the beginning */
 	uint64_t state[4]; /* the taker's, all zero at the beginning and behind a hole */
 };
 
