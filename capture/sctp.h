@@ -33,13 +33,13 @@
 
 #define SCTP_MESSAGE	(120 << 10)	  /* octets of a message, at most */
 #define SCTP_TIMEOUT_US (30 * 1000000ULL) /* the usual `timeout_us` */
-#define SCTP_CHUNK_COST 320		  /* octets that a chunk costs, at most, besides its own */
+#define SCTP_CHUNK_COST 448 /* octets that one of `chunks` takes, at most, without its payload */
 
 struct sctp;
 
 struct sctp_options {
 	uint32_t chunks;     /* that can be held at once */
-	uint64_t bytes;	     /* of payload that can be held; at least one message */
+	uint64_t bytes;	     /* of payload; a chunk takes pages of 504; at least SCTP_MESSAGE */
 	uint64_t timeout_us; /* of capture time */
 };
 
