@@ -5,7 +5,8 @@
 #include <assert.h>
 #include <string.h>
 
-#define LOOK 12 /* octets of a payload that tell whether a SIP message begins */
+#define LOOK	  12	    /* octets of a payload that tell whether a SIP message begins */
+#define HTTP_LINE (8 << 10) /* octets of a line of HTTP that is looked for, at most */
 
 enum opcode { CONTINUATION = 0, TEXT = 1, BINARY = 2, CLOSE = 8, PING = 9, PONG = 10 };
 
@@ -19,8 +20,10 @@ struct memory {
 	uint8_t phase;
 	bool is_in_message; /* its first frame was there, and not its last */
 	bool is_dropping;   /* the message is counted already */
+	uint8_t zero;	    /* no hole: it is compared by octets */
 };
 
+static_assert(sizeof(struct memory) == 12, "has no hole");
 static_assert(sizeof(struct memory) <= sizeof(((struct tcp_flow *)0)->state), "fits the state");
 
 struct head {
@@ -100,7 +103,7 @@ static void unmask(uint8_t *out, const uint8_t *in, const struct head *h, uint32
 		return;
 	}
 	for (uint32_t i = 0; i < len; i++)
-		out[i] = in[i] ^ h->mask[i % 4];
+		out[i] = in[i] ^ h->mask[i & 3];
 }
 
 /* ---- where something begins: 1, 0 if more octets have to say, -1 if nothing does ---- */
@@ -114,9 +117,29 @@ static int text_begins(struct view rest, const char *text)
 	return n == len;
 }
 
+static bool ends_with(struct view line, const char *text)
+{
+	size_t len = strlen(text);
+
+	return line.len >= len && memcmp(line.at + line.len - len, text, len) == 0;
+}
+
+/* A line of a request or an answer. */
 static int http_begins(struct view rest)
 {
-	return rest.at[0] == 'G' ? text_begins(rest, "GET ") : text_begins(rest, "HTTP/1.1 ");
+	bool is_request = rest.at[0] == 'G';
+	int begins = text_begins(rest, is_request ? "GET " : "HTTP/1.1 ");
+	uint32_t n = 0;
+
+	if (begins <= 0)
+		return begins;
+	while (n < rest.len && n < HTTP_LINE && rest.at[n] >= ' ')
+		n++;
+	if (n == rest.len && n < HTTP_LINE)
+		return 0;
+	if (n == HTTP_LINE || rest.at[n] != '\r')
+		return -1;
+	return !is_request || ends_with((struct view){ rest.at, n }, " HTTP/1.1") ? 1 : -1;
 }
 
 static int sip_frame_begins(struct view rest)
@@ -135,6 +158,17 @@ static int sip_frame_begins(struct view rest)
 	return sip_stream_begins((struct view){ look, LOOK }, true) < 0 ? -1 : 1;
 }
 
+int websocket_begins(struct view bytes)
+{
+	int http, frame;
+
+	if (bytes.len == 0)
+		return 0;
+	http = http_begins(bytes);
+	frame = sip_frame_begins(bytes);
+	return http > frame ? http : frame;
+}
+
 /* ---- steps: each returns how many octets it is done with, 0 if more are needed ---- */
 
 static uint32_t drop(struct websocket *w, const struct tcp_flow *flow, uint32_t n)
@@ -147,16 +181,18 @@ static uint32_t step_search(struct websocket *w, struct tcp_flow *flow, struct m
 			    struct view rest)
 {
 	for (uint32_t n = 0; n < rest.len; n++) {
-		struct view from = { rest.at + n, rest.len - n };
-		int http = http_begins(from), frame = sip_frame_begins(from);
+		int begins = websocket_begins((struct view){ rest.at + n, rest.len - n });
 
-		if (http < 0 && frame < 0)
+		if (begins < 0)
 			continue;
 		if (n)
 			return drop(w, flow, n);
-		if (http > 0 || frame > 0)
-			*m = (struct memory){ .phase = http > 0 ? HTTP : FRAMES };
-		flow->is_synced |= frame > 0;
+		if (begins > 0 && http_begins(rest) > 0) {
+			m->phase = HTTP;
+		} else if (begins > 0) {
+			m->phase = FRAMES;
+			flow->is_synced = true;
+		}
 		return 0;
 	}
 	return drop(w, flow, rest.len);
@@ -239,7 +275,8 @@ static void put_together(struct websocket *w, const struct tcp_flow *flow, struc
 	deliver(w, flow, (struct view){ w->message, len });
 }
 
-/* What is there of the message is dropped, its frame as a whole, what it has not sent yet too. */
+/* What is there of the message is dropped, and the frame as a whole with what did not come of it
+ * yet. */
 static uint32_t begin_dropping(struct memory *m, const struct head *h, counter *why)
 {
 	uint32_t n = m->scanned;
@@ -247,7 +284,7 @@ static uint32_t begin_dropping(struct memory *m, const struct head *h, counter *
 	if (why)
 		counter_add(why, 1);
 	m->skip = h->head + h->payload;
-	m->is_dropping = !h->is_last;
+	m->is_dropping = is_control(h) || !h->is_last;
 	m->is_in_message = false;
 	m->scanned = 0;
 	return n;
@@ -282,6 +319,8 @@ static uint32_t take_control(struct websocket *w, struct memory *m, const struct
 	if (rest.len < end)
 		return 0;
 	counter_add(&w->counters.control, 1);
+	if (m->is_in_message && end > WEBSOCKET_MESSAGE && h->opcode != CLOSE)
+		return begin_dropping(m, h, &w->counters.oversize);
 	if (h->opcode == CLOSE) {
 		counter_add(&w->counters.partial, m->is_in_message);
 		*m = (struct memory){ .phase = CLOSED };
@@ -311,7 +350,10 @@ static uint32_t take_data(struct websocket *w, struct tcp_flow *flow, struct mem
 		m->scanned = end;
 		return 0;
 	}
-	put_together(w, flow, (struct view){ rest.at, end });
+	if (m->is_in_message || h->is_masked)
+		put_together(w, flow, (struct view){ rest.at, end });
+	else
+		deliver(w, flow, (struct view){ rest.at + h->head, h->payload });
 	*m = (struct memory){ .phase = FRAMES };
 	return end;
 }
@@ -352,14 +394,18 @@ static uint32_t step(struct websocket *w, struct tcp_flow *flow, struct memory *
 	}
 }
 
-/* Nothing follows. */
+/* Nothing follows. What is left of a message that is dropped was counted with it. */
 static void finish(struct websocket *w, const struct tcp_flow *flow, const struct memory *m,
 		   struct view rest)
 {
-	if (m->phase == FRAMES && (rest.len || m->is_dropping))
-		counter_add(&w->counters.partial, rest.len && !m->is_dropping);
-	else
+	if (rest.len == 0 || m->is_dropping)
+		return;
+	if (m->phase != FRAMES)
 		drop(w, flow, rest.len);
+	else if (!m->is_in_message && (rest.at[0] & 15) >= CLOSE)
+		counter_add(&w->counters.control, 1);
+	else
+		counter_add(&w->counters.partial, 1);
 }
 
 size_t websocket_take(void *websocket, struct tcp_flow *flow, struct view bytes, bool is_end)

@@ -54,3 +54,9 @@ struct websocket {
 
 /** A tcp_take_fn; @p websocket is a struct websocket. */
 size_t websocket_take(void *websocket, struct tcp_flow *flow, struct view bytes, bool is_end);
+
+/**
+ * Does a line of HTTP begin here, or a frame in which SIP does? @return 1, 0 if more octets have to
+ * say, -1 if not. Threads: pure.
+ */
+int websocket_begins(struct view bytes);
