@@ -487,6 +487,11 @@ static void add_bytes(struct tcp *t, struct flow *f, uint32_t seq, struct view b
 		gap_skip(t, f);
 }
 
+static bool keeps_something(const struct flow *f)
+{
+	return f->ready || range_count(f);
+}
+
 /* Octets of a flow that is known, or not yet. */
 static void take_bytes(struct tcp *t, struct flow *f, uint32_t seq, struct view bytes)
 {
@@ -497,7 +502,7 @@ static void take_bytes(struct tcp *t, struct flow *f, uint32_t seq, struct view 
 	if (bytes.len > TCP_WINDOW - TCP_TAKER) /* no IP packet is as large */
 		bytes.len = TCP_WINDOW - TCP_TAKER;
 	if (f->phase == NEW || at < FAR_BEHIND || (f->phase == CLOSED && !is_old) ||
-	    (f->phase == OPEN && f->is_pickup && f->ready == 0 && at != 0))
+	    (f->phase == OPEN && f->is_pickup && !keeps_something(f) && at != 0))
 		flow_begin(t, f, seq, false);
 	if (f->phase == CLOSED)
 		counter_add(&t->counters.stale, 1);

@@ -124,22 +124,39 @@ static bool ends_with(struct view line, const char *text)
 	return line.len >= len && memcmp(line.at + line.len - len, text, len) == 0;
 }
 
+static bool is_request_line(struct view line)
+{
+	return ends_with(line, " HTTP/1.1");
+}
+
+/* `HTTP/1.1 101 Switching Protocols`; the reason may be missing. */
+static bool is_answer_line(struct view line)
+{
+	struct cursor c = cursor_over_view(line);
+	uint32_t digits = 0;
+
+	cursor_until(&c, ' ');
+	while (digits < 4 && (uint8_t)(cursor_u8(&c) - '0') < 10)
+		digits++;
+	return digits == 3;
+}
+
 /* A line of a request or an answer. */
 static int http_begins(struct view rest)
 {
 	bool is_request = rest.at[0] == 'G';
 	int begins = text_begins(rest, is_request ? "GET " : "HTTP/1.1 ");
-	uint32_t n = 0;
+	struct view line = { rest.at, 0 };
 
 	if (begins <= 0)
 		return begins;
-	while (n < rest.len && n < HTTP_LINE && rest.at[n] >= ' ')
-		n++;
-	if (n == rest.len && n < HTTP_LINE)
+	while (line.len < rest.len && line.len < HTTP_LINE && rest.at[line.len] >= ' ')
+		line.len++;
+	if (line.len == rest.len && line.len < HTTP_LINE)
 		return 0;
-	if (n == HTTP_LINE || rest.at[n] != '\r')
+	if (line.len == HTTP_LINE || rest.at[line.len] != '\r')
 		return -1;
-	return !is_request || ends_with((struct view){ rest.at, n }, " HTTP/1.1") ? 1 : -1;
+	return (is_request ? is_request_line(line) : is_answer_line(line)) ? 1 : -1;
 }
 
 static int sip_frame_begins(struct view rest)

@@ -397,6 +397,31 @@ START_TEST(flow_without_syn_begins_where_it_is_seen)
 }
 END_TEST
 
+/* As long as something waits behind a hole, what comes next does not begin the flow anew. */
+START_TEST(flow_without_syn_keeps_what_waits_behind_a_hole)
+{
+	struct tcp_options o = roomy;
+	struct sink k = sink_of(100);
+	struct tcp *t;
+
+	o.gap_bytes = 7;
+	t = table_new(&o, &k);
+	k.leaves = 1;
+	add_text(t, 50, "one", 0);
+	k.leaves = 0;
+	add_text(t, 60, "two", 0);
+	add_text(t, 70, "three", 0); /* the first hole is skipped */
+	ck_assert(sink_is(&k, "onetwo"));
+	add_text(t, 75, "3", 0);
+	add_text(t, 63, "fill it", 0);
+	ck_assert(sink_is(&k, "onetwofill itthree3"));
+	ck_assert_uint_eq(COUNT(t, pickups), 1);
+	ck_assert_uint_eq(COUNT(t, gaps), 1);
+	tcp_free(t);
+	free(k.bytes);
+}
+END_TEST
+
 START_TEST(keep_alive_probe_is_stale)
 {
 	struct sink k = sink_of(100);
@@ -635,6 +660,7 @@ int main(void)
 	tcase_add_test(t, many_holes_are_skipped_from_the_first_on);
 	tcase_add_test(t, segment_beyond_the_window_skips_what_is_before_it);
 	tcase_add_test(t, flow_without_syn_begins_where_it_is_seen);
+	tcase_add_test(t, flow_without_syn_keeps_what_waits_behind_a_hole);
 	tcase_add_test(t, keep_alive_probe_is_stale);
 	tcase_add_test(t, fin_ends_the_flow_when_all_before_it_came);
 	tcase_add_test(t, reset_ends_the_flow_with_what_there_is);
