@@ -1,4 +1,5 @@
-/* Six octets say how long a packet is; six more whether its first chunk may be one. */
+/* Six octets say how long a packet is; six more whether its first chunk may be one: all senders
+ * begin with one of no vendor, the address family. */
 #include "capture/hep_stream.h"
 
 #include <assert.h>
@@ -28,7 +29,7 @@ static bool has_magic(struct view rest)
 static int64_t packet_length(struct view rest, bool is_searching)
 {
 	struct cursor c = cursor_over_view(rest);
-	uint16_t total, chunk;
+	uint16_t total, vendor, chunk;
 
 	if (!has_magic(rest))
 		return -1;
@@ -40,13 +41,16 @@ static int64_t packet_length(struct view rest, bool is_searching)
 		return -1;
 	if (!is_searching)
 		return total;
-	cursor_take(&c, 4);
+	vendor = cursor_u16_be(&c);
+	cursor_take(&c, 2); /* type */
 	chunk = cursor_u16_be(&c);
 	if (total < HEP3_HEAD_BYTES + CHUNK_BYTES)
 		return -1;
 	if (c.failed)
 		return 0;
-	return chunk >= CHUNK_BYTES && chunk <= total - HEP3_HEAD_BYTES ? total : -1;
+	if (vendor != 0 || chunk < CHUNK_BYTES || chunk > total - HEP3_HEAD_BYTES)
+		return -1;
+	return total;
 }
 
 static uint32_t drop(struct hep_stream *s, const struct tcp_flow *flow, uint32_t n)

@@ -4,7 +4,7 @@
  * octets to. Source: HEP3 Network Protocol Specification rev. 37; the same head is used by EEP.
  *
  * A packet ends where its head says. Where none begins, in garbage, behind a hole or in the middle
- * of a flow, the next one is looked for: its magic, with a chunk behind it that fits.
+ * of a flow, the next one is looked for: its magic, with a chunk of no vendor behind it that fits.
  *
  * Threads: one per struct; any may read the counters. Memory: none of its own.
  */
