@@ -11,7 +11,8 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#define PAGE_BYTES 504
+#define PAGE_BYTES  504
+#define PAGES_SPARE (UINT16_MAX / PAGE_BYTES + 1) /* of the largest chunk */
 
 /* Constant size without holes, as it is hashed and compared by octets. */
 struct key {
@@ -310,7 +311,7 @@ static void run_deliver(struct sctp *t, const struct sctp_packet *in, struct chu
 
 /* ---- a chunk ---- */
 
-/* One that is in no list. There is always one: half of them are never held. */
+/* One that is in no list. There is always one: about half of them are never held. */
 static struct chunk *chunk_take(struct sctp *t)
 {
 	struct chunk *c;
@@ -365,14 +366,12 @@ static struct chunk *join(struct sctp *t, struct chunk *c)
 	return head;
 }
 
+/* There is room for one more than can be held: it may be what makes its message whole. */
 static void hold(struct sctp *t, const struct sctp_packet *in, struct packet *p,
 		 const struct key *key, const struct sctp_data *data, uint64_t digest)
 {
-	struct chunk *c, *head;
+	struct chunk *c = chunk_make(t, bucket_of(t, key), key, data, digest), *head;
 
-	while (t->held_count == t->options.chunks || t->page_count < pages_of(data->payload.len))
-		give_up_oldest(t, &t->counters.evicted);
-	c = chunk_make(t, bucket_of(t, key), key, data, digest);
 	c->state = HELD;
 	c->ts_us = in->ts_us;
 	c->packet = p;
@@ -385,6 +384,8 @@ static void hold(struct sctp *t, const struct sctp_packet *in, struct packet *p,
 		run_give_up(t, head, &t->counters.oversize);
 	else if (head->is_first && head->other_end->is_last)
 		run_deliver(t, in, head);
+	while (t->held_count > t->options.chunks || t->page_count < PAGES_SPARE)
+		give_up_oldest(t, &t->counters.evicted);
 }
 
 static void take_data(struct sctp *t, const struct sctp_packet *in, struct packet *p,
@@ -445,14 +446,20 @@ const struct sctp_counters *sctp_counters(const struct sctp *t)
 
 /* ---- life ---- */
 
+/* Those that are held, one more, and as many that were handed on. */
+static uint32_t chunk_count(const struct sctp_options *options)
+{
+	return 2 * options->chunks + 1;
+}
+
 static void pools_init(struct sctp *t, uint32_t pages)
 {
 	TAILQ_INIT(&t->held);
 	TAILQ_INIT(&t->done);
 	TAILQ_INIT(&t->free);
-	for (uint32_t i = 0; i < 2 * t->options.chunks; i++)
+	for (uint32_t i = 0; i < chunk_count(&t->options); i++)
 		TAILQ_INSERT_TAIL(&t->free, &t->all[i], in_list);
-	for (uint32_t i = t->options.chunks + 1; i-- > 0;) {
+	for (uint32_t i = t->options.chunks + 2; i-- > 0;) {
 		t->packets[i].next_free = t->free_packets;
 		t->free_packets = &t->packets[i];
 	}
@@ -465,7 +472,7 @@ static void pools_init(struct sctp *t, uint32_t pages)
 
 int sctp_new(struct sctp **out, const struct sctp_options *options, sctp_fn *fn, void *ctx)
 {
-	uint64_t pages = options->bytes / PAGE_BYTES + 1;
+	uint64_t pages = options->bytes / PAGE_BYTES + 1 + PAGES_SPARE;
 	uint32_t buckets = 1;
 	struct sctp *t;
 
@@ -483,8 +490,8 @@ int sctp_new(struct sctp **out, const struct sctp_options *options, sctp_fn *fn,
 	t->ctx = ctx;
 	t->bucket_mask = buckets - 1;
 	t->buckets = calloc(buckets, sizeof(*t->buckets));
-	t->all = calloc(2 * (size_t)options->chunks, sizeof(*t->all));
-	t->packets = calloc((size_t)options->chunks + 1, sizeof(*t->packets));
+	t->all = calloc(chunk_count(options), sizeof(*t->all));
+	t->packets = calloc((size_t)options->chunks + 2, sizeof(*t->packets));
 	t->pages = calloc(pages, sizeof(*t->pages));
 	if (!t->buckets || !t->all || !t->packets || !t->pages ||
 	    getrandom(&t->seed, sizeof(t->seed), 0) != (ssize_t)sizeof(t->seed)) {
