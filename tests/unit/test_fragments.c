@@ -6,10 +6,12 @@
 
 #include <check.h>
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/unit/fragments_model.h"
 #include "tests/unit/random.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -56,126 +58,13 @@ static struct fragments_sums sums_of(const struct fragments *t)
 
 static uint8_t buffer[FRAGMENTS_DATAGRAM];
 
-/* ---- the model: one datagram, octet by octet ---- */
-
-#define MODEL_MOST 512
-
-struct ref {
-	struct fragment first; /* who it is */
-	uint8_t bytes[MODEL_MOST], is_there[MODEL_MOST];
-	uint32_t total, fragments;
-	bool is_done, is_discarded;
-	uint8_t proto;
-};
-
-struct model {
-	struct ref refs[32];
-	size_t count;
-	struct fragments_sums want;
-};
-
-static struct ref *ref_get(struct model *m, const struct fragment *f)
-{
-	bool is_4 = f->src.family == FAMILY_IPV4;
-
-	for (size_t i = 0; i < m->count; i++) {
-		const struct fragment *g = &m->refs[i].first;
-
-		if (g->id == f->id && g->src.family == f->src.family &&
-		    memcmp(g->src.ip, f->src.ip, is_4 ? 4 : 16) == 0 &&
-		    (!is_4 || g->proto == f->proto))
-			return &m->refs[i];
-	}
-	ck_assert_uint_lt(m->count, 32);
-	m->refs[m->count].first = *f;
-	return &m->refs[m->count++];
-}
-
-static uint32_t ref_end(const struct ref *r)
-{
-	uint32_t end = MODEL_MOST;
-
-	while (end && !r->is_there[end - 1])
-		end--;
-	return end;
-}
-
-static void ref_discard(struct model *m, struct ref *r)
-{
-	m->want.overlapping += r->fragments + 1;
-	r->fragments = 0;
-	r->is_discarded = true;
-}
-
-/* @return whether it is the one that makes the datagram whole. */
-static bool ref_take(struct model *m, struct ref *r, const struct fragment *f)
-{
-	uint32_t end = f->offset + f->payload.len, there = 0, same = 0;
-	bool is_6 = f->src.family == FAMILY_IPV6, is_wrong;
-
-	is_wrong = r->total ? (f->more ? end > r->total : end != r->total)
-			    : (!f->more && ref_end(r) > end);
-	for (uint32_t i = f->offset; i < end; i++) {
-		there += r->is_there[i];
-		same += r->is_there[i] && r->bytes[i] == f->payload.at[i - f->offset];
-	}
-	if (is_wrong && !is_6) {
-		m->want.malformed++;
-		return false;
-	}
-	if (!is_wrong && there == f->payload.len && (f->more || r->total) &&
-	    (!is_6 || same == there)) {
-		m->want.duplicate++;
-		return false;
-	}
-	if (is_6 && (is_wrong || there)) {
-		ref_discard(m, r);
-		return false;
-	}
-	m->want.trimmed += there > 0;
-	for (uint32_t i = f->offset; i < end; i++) {
-		if (!r->is_there[i])
-			r->bytes[i] = f->payload.at[i - f->offset];
-		r->is_there[i] = 1;
-	}
-	r->fragments++;
-	if (!f->more)
-		r->total = end;
-	if (f->offset == 0)
-		r->proto = f->proto;
-	for (uint32_t i = 0; i < r->total; i++)
-		if (!r->is_there[i])
-			return false;
-	return r->total;
-}
-
-static bool model_add(struct model *m, const struct fragment *f, const struct ref **out)
-{
-	struct ref *r = ref_get(m, f);
-
-	m->want.given++;
-	if (r->is_done)
-		m->want.duplicate++;
-	else if (r->is_discarded)
-		m->want.overlapping++;
-	else if (ref_take(m, r, f)) {
-		m->want.completed++;
-		m->want.parts += r->fragments;
-		r->fragments = 0;
-		r->is_done = true;
-		*out = r;
-		return true;
-	}
-	return false;
-}
+/* ---- against the model ---- */
 
 static void check_sums(const struct fragments *t, struct model *m)
 {
 	struct fragments_sums got = sums_of(t);
 
-	m->want.held = 0;
-	for (size_t i = 0; i < m->count; i++)
-		m->want.held += m->refs[i].fragments;
+	model_sum(m);
 	ck_assert_mem_eq(&got, &m->want, sizeof(got));
 }
 
@@ -375,12 +264,19 @@ START_TEST(without_room_the_oldest_go_and_the_sums_hold)
 }
 END_TEST
 
-/* A flood of first fragments: whoever came last is put together. */
+static size_t heap_bytes(void)
+{
+	return mallinfo2().uordblks + mallinfo2().hblkhd;
+}
+
+/* A flood of first fragments: whoever came last is put together, and nothing is taken from the
+ * heap. */
 START_TEST(a_flood_evicts_the_oldest_first)
 {
 	static const struct fragments_options tight = { 16, 0, FRAGMENTS_TIMEOUT_US };
 	struct fragments *t = table_new(&tight);
 	uint8_t bytes[16] = "0123456789abcdef";
+	size_t before = heap_bytes();
 	struct fragments_sums s;
 	struct datagram got;
 	struct fragment f;
@@ -395,6 +291,10 @@ START_TEST(a_flood_evicts_the_oldest_first)
 	s = sums_of(t);
 	ck_assert_uint_le(s.held, 32);
 	ck_assert_uint_eq(s.evicted, 100000 - 1 - s.held);
+	ck_assert_uint_eq(heap_bytes(), before);
+	fragments_drain(t);
+	ck_assert_uint_eq(sums_of(t).timed_out, s.held);
+	ck_assert_uint_eq(sums_of(t).given, 100000 + 1);
 	fragments_free(t);
 }
 END_TEST
