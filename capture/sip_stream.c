@@ -138,10 +138,13 @@ static uint32_t drop(struct sip_stream *s, const struct tcp_flow *flow, uint32_t
 	return n;
 }
 
-/* In the middle of a line: bodies need not end with one. */
-static bool may_begin_here(struct view rest)
+/* In the middle of a line, as bodies need not end with one, what begins does so with a letter that
+ * its method has, or `SIP`. */
+static int begins_in_garbage(struct view rest, bool is_mid_line)
 {
-	return rest.at[0] >= 'A' && rest.at[0] <= 'Z' && sip_stream_begins(rest, true) >= 0;
+	if (is_mid_line && (rest.at[0] < 'A' || rest.at[0] > 'Z'))
+		return -1;
+	return sip_stream_begins(rest, true);
 }
 
 /* Octets in which nothing begins, the first of them: up to where a line does, or what may be a
@@ -157,7 +160,8 @@ static uint32_t drop_garbage(struct sip_stream *s, const struct tcp_flow *flow, 
 
 		if (byte < ' ' && byte != '\t' && byte != '\r')
 			m->is_mid_line = false;
-		else if (n < rest.len && may_begin_here((struct view){ rest.at + n, rest.len - n }))
+		else if (n < rest.len &&
+			 begins_in_garbage((struct view){ rest.at + n, rest.len - n }, true) >= 0)
 			break;
 	}
 	return drop(s, flow, n);
@@ -200,7 +204,10 @@ static uint32_t step_between(struct sip_stream *s, struct tcp_flow *flow, struct
 
 	if (!m->is_mid_line && (rest.at[0] == '\r' || rest.at[0] == '\n'))
 		return drop_line_ends(s, flow, m, rest);
-	begins = sip_stream_begins(rest, m->is_in_garbage || !flow->is_synced);
+	if (m->is_in_garbage || !flow->is_synced)
+		begins = begins_in_garbage(rest, m->is_mid_line);
+	else
+		begins = sip_stream_begins(rest, false);
 	if (begins < 0)
 		return drop_garbage(s, flow, m, rest);
 	if (begins == 0)

@@ -231,7 +231,7 @@ static void fuzz_tight(const uint8_t *data, size_t size)
 
 static void fuzz_model(const uint8_t *data, size_t size)
 {
-	static const struct sctp_options roomy = { 2 * NUMBERS, 1 << 20, SCTP_TIMEOUT_US };
+	static const struct sctp_options roomy = { 2 * NUMBERS, SCTP_MESSAGE, SCTP_TIMEOUT_US };
 	struct model *m = calloc(1, sizeof(*m));
 	uint64_t empty = 0;
 	struct heard h;

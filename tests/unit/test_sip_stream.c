@@ -131,6 +131,7 @@ static const struct {
 		  "0\r\n\r\n|",
 	  .garbage = 12 + 17 + 15 + 12 },
 	{ .text = "|sip/2.0 200 OK\r\nl: 0\r\n\r\n|" },
+	{ .text = "\177sip/2.0 200 OK\r\n", .garbage = 17 }, /* not within a line */
 	{ .text = "|" REPLY "l: 0\r\n\r\n|" REPLY "l: 122880\r\n\r\nabc\r\n|" REPLY "l: 0\r\n\r\n|",
 	  .oversize = 1,
 	  .garbage = 5 },
