@@ -40,13 +40,18 @@ static const char *const known_methods[] = { "INVITE",	"ACK",	     "BYE",    "CA
 					     "INFO",	"SUBSCRIBE", "NOTIFY", "PUBLISH",
 					     "MESSAGE", "REFER",     "SERVICE" };
 
-/* Is it one of those, or, if more octets may follow, the front of one? */
-static bool is_known(struct view method, bool is_whole)
+/* Of which all that is there is a known method and a space, or the front of that. */
+static bool is_known_front(struct view v)
 {
-	for (size_t i = 0; i < sizeof(known_methods) / sizeof(*known_methods); i++)
-		if (strncmp((const char *)method.at, known_methods[i], method.len) == 0 &&
-		    (!is_whole || known_methods[i][method.len] == '\0'))
+	for (size_t k = 0; k < sizeof(known_methods) / sizeof(*known_methods); k++) {
+		const char *method = known_methods[k];
+		uint32_t i = 0;
+
+		while (i < v.len && method[i] && v.at[i] == (uint8_t)method[i])
+			i++;
+		if (i == v.len || (method[i] == '\0' && v.at[i] == ' '))
 			return true;
+	}
 	return false;
 }
 
@@ -86,7 +91,7 @@ static int reply_begins(struct view line, bool is_whole)
 	return is_whole ? (line.len >= 11 ? 1 : -1) : 0;
 }
 
-static int request_begins(struct view line, bool is_whole, bool is_strict)
+static int request_begins(struct view line, bool is_whole)
 {
 	struct view method = { line.at, 0 };
 
@@ -95,8 +100,8 @@ static int request_begins(struct view line, bool is_whole, bool is_strict)
 	if (method.len > METHOD_MOST || (method.len == line.len && is_whole))
 		return -1;
 	if (method.len == line.len)
-		return is_strict && !is_known(method, false) ? -1 : 0;
-	if (method.len == 0 || line.at[method.len] != ' ' || (is_strict && !is_known(method, true)))
+		return 0;
+	if (method.len == 0 || line.at[method.len] != ' ')
 		return -1;
 	if (!is_whole)
 		return 0;
@@ -117,16 +122,20 @@ static bool has_controls(struct view line)
 int sip_stream_begins(struct view bytes, bool is_strict)
 {
 	uint32_t most = bytes.len < SIP_STREAM_LINE ? bytes.len : SIP_STREAM_LINE;
-	const uint8_t *lf = most ? memchr(bytes.at, '\n', most) : NULL;
-	struct view line = { bytes.at, lf ? (uint32_t)(lf - bytes.at) : most };
+	struct view line = { bytes.at, most };
+	const uint8_t *lf;
 	int begins = -1;
 
+	if (is_strict && !is_known_front(line) && !goes_like(line, "sip/"))
+		return -1; /* of most octets; a line costs more */
+	lf = most ? memchr(bytes.at, '\n', most) : NULL;
+	line.len = lf ? (uint32_t)(lf - bytes.at) : most;
 	if (!lf && bytes.len >= SIP_STREAM_LINE)
 		return -1;
 	if (line.len < 4 ? goes_like(line, "sip/") : goes_like(line, "sip/9"))
 		begins = reply_begins(line, lf);
 	if (begins < 0 && !(line.len >= 4 && line.at[3] == '/'))
-		begins = request_begins(line, lf, is_strict);
+		begins = request_begins(line, lf);
 	return begins >= 0 && has_controls(line) ? -1 : begins;
 }
 
@@ -148,7 +157,7 @@ static int begins_in_garbage(struct view rest, bool is_mid_line)
 }
 
 /* Octets in which nothing begins, the first of them: up to where a line does, or what may be a
- * message. A line ends at a LF, and at anything that is in no line. */
+ * message. */
 static uint32_t drop_garbage(struct sip_stream *s, const struct tcp_flow *flow, struct memory *m,
 			     struct view rest)
 {
@@ -158,7 +167,7 @@ static uint32_t drop_garbage(struct sip_stream *s, const struct tcp_flow *flow, 
 	while (n < rest.len && m->is_mid_line) {
 		uint8_t byte = rest.at[n++];
 
-		if (byte < ' ' && byte != '\t' && byte != '\r')
+		if (byte_ends_line(byte))
 			m->is_mid_line = false;
 		else if (n < rest.len &&
 			 begins_in_garbage((struct view){ rest.at + n, rest.len - n }, true) >= 0)

@@ -56,3 +56,9 @@ size_t sip_stream_take(void *sip_stream, struct tcp_flow *flow, struct view byte
  * if more octets have to say, -1 if not. @p is_strict: of methods that are known. Threads: pure.
  */
 int sip_stream_begins(struct view bytes, bool is_strict);
+
+/** A line ends at a LF, and at anything that is in no line. */
+static inline bool byte_ends_line(uint8_t byte)
+{
+	return byte < ' ' && byte != '\t' && byte != '\r';
+}

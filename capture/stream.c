@@ -46,13 +46,13 @@ static uint32_t search(struct stream *s, struct tcp_flow *flow, struct view byte
 
 	for (n = 0; n < bytes.len; n++) {
 		struct view rest = { bytes.at + n, bytes.len - n };
-		int sip = sip_begins(m, rest), websocket = websocket_begins(rest);
+		int sip = sip_begins(m, rest), websocket = websocket_begins(rest, m->is_mid_line);
 
 		if (sip > 0 || websocket > 0)
 			decide(s, flow, sip > 0 ? SIP : WEBSOCKET);
 		if (sip >= 0 || websocket >= 0)
 			break;
-		m->is_mid_line = rest.at[0] >= ' ' || rest.at[0] == '\t' || rest.at[0] == '\r';
+		m->is_mid_line = !byte_ends_line(rest.at[0]);
 	}
 	counter_add(&s->counters.unsynced_bytes, n);
 	return n;
@@ -70,7 +70,7 @@ static uint32_t recognise(struct stream *s, struct tcp_flow *flow, struct view b
 	}
 	if (!flow->is_synced)
 		return search(s, flow, bytes);
-	websocket = websocket_begins(bytes);
+	websocket = websocket_begins(bytes, false);
 	if (websocket != 0 || (is_end && bytes.len))
 		decide(s, flow, websocket > 0 ? WEBSOCKET : SIP);
 	return 0;

@@ -6,7 +6,8 @@
 #include <string.h>
 
 #define LOOK	  12	    /* octets of a payload that tell whether a SIP message begins */
-#define HTTP_LINE (8 << 10) /* octets of a line of HTTP that is looked for, at most */
+#define HTTP_LINE (8 << 10) /* octets of a line of HTTP, at most */
+#define ANSWER	  "HTTP/1.1 "
 
 enum opcode { CONTINUATION = 0, TEXT = 1, BINARY = 2, CLOSE = 8, PING = 9, PONG = 10 };
 
@@ -20,10 +21,10 @@ struct memory {
 	uint8_t phase;
 	bool is_in_message; /* its first frame was there, and not its last */
 	bool is_dropping;   /* the message is counted already */
-	uint8_t zero;	    /* no hole: it is compared by octets */
+	bool is_mid_line;   /* SEARCH: the next octet does not begin a line */
 };
 
-static_assert(sizeof(struct memory) == 12, "has no hole");
+static_assert(sizeof(struct memory) == 12, "has no hole: it is compared by octets");
 static_assert(sizeof(struct memory) <= sizeof(((struct tcp_flow *)0)->state), "fits the state");
 
 struct head {
@@ -117,57 +118,61 @@ static int text_begins(struct view rest, const char *text)
 	return n == len;
 }
 
-static bool ends_with(struct view line, const char *text)
+/* A whole line `GET ... HTTP/1.1`. */
+static int request_begins(struct view rest)
 {
-	size_t len = strlen(text);
+	static const char version[] = " HTTP/1.1";
+	uint32_t n = 0, len = sizeof(version) - 1;
 
-	return line.len >= len && memcmp(line.at + line.len - len, text, len) == 0;
-}
-
-static bool is_request_line(struct view line)
-{
-	return ends_with(line, " HTTP/1.1");
-}
-
-/* `HTTP/1.1 101 Switching Protocols`; the reason may be missing. */
-static bool is_answer_line(struct view line)
-{
-	struct cursor c = cursor_over_view(line);
-	uint32_t digits = 0;
-
-	cursor_until(&c, ' ');
-	while (digits < 4 && (uint8_t)(cursor_u8(&c) - '0') < 10)
-		digits++;
-	return digits == 3;
-}
-
-/* A line of a request or an answer. */
-static int http_begins(struct view rest)
-{
-	bool is_request = rest.at[0] == 'G';
-	int begins = text_begins(rest, is_request ? "GET " : "HTTP/1.1 ");
-	struct view line = { rest.at, 0 };
-
-	if (begins <= 0)
-		return begins;
-	while (line.len < rest.len && line.len < HTTP_LINE && rest.at[line.len] >= ' ')
-		line.len++;
-	if (line.len == rest.len && line.len < HTTP_LINE)
+	while (n < rest.len && n < HTTP_LINE && rest.at[n] >= ' ')
+		n++;
+	if (n == rest.len && n < HTTP_LINE)
 		return 0;
-	if (line.len == HTTP_LINE || rest.at[line.len] != '\r')
+	if (n == HTTP_LINE || rest.at[n] != '\r' || n < len)
 		return -1;
-	return (is_request ? is_request_line(line) : is_answer_line(line)) ? 1 : -1;
+	return memcmp(rest.at + n - len, version, len) == 0 ? 1 : -1;
 }
 
+/* `HTTP/1.1 101`. */
+static int answer_begins(struct view rest)
+{
+	struct cursor c = cursor_over_view(rest);
+
+	cursor_take(&c, strlen(ANSWER));
+	for (int i = 0; i < 3; i++)
+		if (cursor_left(&c) && (uint8_t)(cursor_u8(&c) - '0') >= 10)
+			return -1;
+	return rest.len >= strlen(ANSWER) + 3;
+}
+
+/* What is before an answer may be a body, which need not end with a line. */
+static int http_begins(struct view rest, bool is_mid_line)
+{
+	int begins = -1;
+
+	if (rest.at[0] == 'H')
+		begins = text_begins(rest, ANSWER);
+	if (begins > 0)
+		return answer_begins(rest);
+	if (rest.at[0] == 'G' && !is_mid_line)
+		begins = text_begins(rest, "GET ");
+	return begins > 0 ? request_begins(rest) : begins;
+}
+
+/* One that is compressed, or goes on, says nothing. */
 static int sip_frame_begins(struct view rest)
 {
+	uint8_t first = rest.at[0] & 0x7f; /* last or not */
 	uint8_t look[LOOK];
 	struct head h;
-	int is_frame = head_read(rest, &h);
+	int is_frame;
 
+	if (first != TEXT && first != BINARY)
+		return -1;
+	is_frame = head_read(rest, &h);
 	if (is_frame <= 0)
 		return is_frame;
-	if ((h.opcode != TEXT && h.opcode != BINARY) || h.is_compressed || h.payload < LOOK)
+	if (h.payload < LOOK)
 		return -1;
 	if (rest.len < h.head + LOOK)
 		return 0;
@@ -175,13 +180,13 @@ static int sip_frame_begins(struct view rest)
 	return sip_stream_begins((struct view){ look, LOOK }, true) < 0 ? -1 : 1;
 }
 
-int websocket_begins(struct view bytes)
+int websocket_begins(struct view bytes, bool is_mid_line)
 {
 	int http, frame;
 
 	if (bytes.len == 0)
 		return 0;
-	http = http_begins(bytes);
+	http = http_begins(bytes, is_mid_line);
 	frame = sip_frame_begins(bytes);
 	return http > frame ? http : frame;
 }
@@ -198,16 +203,19 @@ static uint32_t step_search(struct websocket *w, struct tcp_flow *flow, struct m
 			    struct view rest)
 {
 	for (uint32_t n = 0; n < rest.len; n++) {
-		int begins = websocket_begins((struct view){ rest.at + n, rest.len - n });
+		struct view from = { rest.at + n, rest.len - n };
+		int begins = websocket_begins(from, m->is_mid_line);
 
-		if (begins < 0)
+		if (begins < 0) {
+			m->is_mid_line = !byte_ends_line(rest.at[n]);
 			continue;
+		}
 		if (n)
 			return drop(w, flow, n);
-		if (begins > 0 && http_begins(rest) > 0) {
-			m->phase = HTTP;
+		if (begins > 0 && http_begins(rest, m->is_mid_line) > 0) {
+			*m = (struct memory){ .phase = HTTP };
 		} else if (begins > 0) {
-			m->phase = FRAMES;
+			*m = (struct memory){ .phase = FRAMES };
 			flow->is_synced = true;
 		}
 		return 0;

@@ -57,6 +57,6 @@ size_t websocket_take(void *websocket, struct tcp_flow *flow, struct view bytes,
 
 /**
  * Does a line of HTTP begin here, or a frame in which SIP does? @return 1, 0 if more octets have to
- * say, -1 if not. Threads: pure.
+ * say, -1 if not. A request of HTTP does not begin in the middle of a line. Threads: pure.
  */
-int websocket_begins(struct view bytes);
+int websocket_begins(struct view bytes, bool is_mid_line);

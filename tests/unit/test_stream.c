@@ -161,6 +161,9 @@ static const struct {
 		      { RAW, "\x89" } },
 	  .starts_late = true,
 	  .sums = { .websocket = 1, .unsynced = 22 } },
+	{ .pieces = { { RAW, "x GET / HTTP/1.1\r\n" }, { RAW, REPLY, .is_wanted = true } },
+	  .starts_late = true,
+	  .sums = { .sip = 1, .unsynced = 18 } },
 	{ .pieces = { { RAW, "nothing at all: INVI" } }, .starts_late = true, .sums.unsynced = 20 },
 	/* HEP */
 	{ .pieces = { { HEP, "HEP3" INVITE, .is_wanted = true },

@@ -82,7 +82,7 @@ static void feed(struct websocket *w, bool is_synced, const uint8_t *bytes, size
 
 /* ---- streams of frames ---- */
 
-#define GET  "GET /sip HTTP/1.1\r\nHost: a\r\nupgrade:  WebSocket\r\nX: y\r\n\r\n"
+#define GET "GET /sip HTTP/1.1\r\nHost: a\r\nupgrade:  WebSocket\r\nX: y\r\n\r\n"
 #define ANSWER \
 	"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 #define REFUSED "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"
@@ -99,17 +99,11 @@ struct piece {
 	const char *mask, *text;
 };
 
-#define RAW(text)              \
-	{                      \
-		-1, NULL, text \
-	}
-#define PLAIN(first, text)        \
-	{                         \
-		first, NULL, text \
-	}
-	{                         \
-		first, MASK, text \
-	}
+/* clang-format off */
+#define RAW(text) { -1, NULL, text }
+#define PLAIN(first, text) { first, NULL, text }
+#define MASKED(first, text) { first, MASK, text }
+/* clang-format on */
 
 static const struct {
 	struct piece pieces[12];
