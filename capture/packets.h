@@ -5,8 +5,8 @@
  *
  *     seen = kernel_dropped + not_for_us + held + incomplete + carriers
  *
- * A packet of a datagram that was put together ends as the datagram does. What was in the hands of
- * TCP is a carrier when its octets were handed on, whether a message was in them or not.
+ * A packet of a datagram that was put together ends as that datagram does. What TCP and SCTP put in
+ * order is a carrier when its octets were handed on, whether a message was in them or not.
  *
  * Threads: one capture thread each; the fragments are shared by those of a source; any may read the
  * counters. Memory: taken when it is made.
@@ -21,11 +21,12 @@
 struct conf_capture;
 struct fragments;
 struct packets;
+struct stats_packets;
 struct worker;
 
 struct packets_options {
-	struct worker *worker;	    /* of this thread */
-	unsigned source;	    /* the worker's number of it */
+	struct worker *worker;		 /* of this thread */
+	unsigned source;		 /* the worker's number of it */
 	const struct conf_capture *conf; /* ports, hep_ports, bpf; lives as long */
 	struct fragments *fragments;
 	uint64_t memory; /* octets for flows of TCP and messages of SCTP */
@@ -37,6 +38,10 @@ HT_MUST_CHECK int packets_new(struct packets **out, const struct packets_options
 /** NULL is fine. */
 void packets_free(struct packets *p);
 
+/** The table that threads of a source share, of about @p memory octets. @return as
+ * fragments_new(). */
+HT_MUST_CHECK int packets_fragments_new(struct fragments **out, uint64_t memory);
+
 /** For af_packet_run() and pcap_live_run(); their ctx is the struct packets, their counters are
  * packets_counters(). */
 extern const struct source_ops packets_live_ops;
@@ -46,5 +51,12 @@ extern const struct source_ops packets_file_ops;
 
 struct packet_counters *packets_counters(struct packets *p);
 
+/** A frame that the filter of a file does not take: it counts as not for us. Threads: its own. */
+void packets_filtered(struct packets *p);
+
 /** Nothing more will come: give up what is not whole. Threads: its own, outside of a batch. */
 void packets_drain(struct packets *p);
+
+/** What became of the packets of a source. @p all: those of its threads. Threads: any. */
+void packets_sum(struct packets *const *all, unsigned count, const struct fragments *fragments,
+		 struct stats_packets *out);

@@ -20,6 +20,7 @@
 
 #include "capture/client.h"
 #include "capture/first.h"
+#include "capture/mirror.h"
 #include "capture/snapshot.h"
 #include "capture/spooler.h"
 #include "capture/store.h"
@@ -54,17 +55,21 @@ struct receiver {
 struct server {
 	const struct conf *conf;
 	struct snapshot *snapshot; /* published by RCU; main swaps it */
+	struct host host;
 	struct plan plan;
 	uint64_t started_us;
 	struct event_base *base;
 	struct http *http;
 	_Atomic unsigned connections[CONF_MAX_LISTENERS]; /* open TCP, by source */
-	_Atomic bool is_off[CONF_MAX_LISTENERS];	  /* by source: capture off */
+	_Atomic bool is_off[CONF_MAX_SOURCES];		  /* by source: capture off */
 	struct event *signal_event[4], *each_minute;
 
 	struct listener_socket sockets[MAX_HEP_THREADS][LISTENER_MAX_SOCKETS];
-	unsigned socket_count;			 /* of each thread */
-	struct worker *workers[MAX_HEP_THREADS]; /* also in receivers; the list is for ht-spool */
+	unsigned socket_count; /* of each thread */
+	/* of the receive threads, then of those that capture; the list is for ht-spool */
+	struct worker *workers[MAX_HEP_THREADS + MIRROR_MAX_THREADS];
+	unsigned worker_count;
+	struct mirror *mirror; /* NULL: nothing is captured */
 	struct receiver receivers[MAX_HEP_THREADS];
 	struct spool *spool;
 	struct spooler spooler;
@@ -117,19 +122,19 @@ static unsigned endpoints_count(const struct conf *conf)
 static void plan_decide(struct server *s)
 {
 	const char *root = getenv("HEPTAP_ROOT"); /* a recorded host's */
-	struct host host;
 	struct plan_wish wish = { .hep_threads = s->conf->hep_threads,
+				  .cap_threads = mirror_threads_for(s->conf),
 				  .writers = s->conf->storage.writers,
 				  .is_daily = s->conf->storage.layout == CONF_LAYOUT_HOMER5,
 				  .hep_sockets = endpoints_count(s->conf),
 				  .memory = s->conf->memory,
 				  .block_bytes = BLOCK_MAX_BYTES };
 
-	host_probe(root ? root : "", &host);
-	plan_make(&host, &wish, &s->plan);
+	host_probe(root ? root : "", &s->host);
+	plan_make(&s->host, &wish, &s->plan);
 	log_info("tune: %" PRId64 " cores, %" PRId64
 		 " MiB: %u receive thread%s, %u writer%s, %u blocks each",
-		 host.cores, host.ram_bytes >> 20, s->plan.hep_threads,
+		 s->host.cores, s->host.ram_bytes >> 20, s->plan.hep_threads,
 		 s->plan.hep_threads == 1 ? "" : "s", s->plan.writers,
 		 s->plan.writers == 1 ? "" : "s", s->plan.blocks);
 }
@@ -262,7 +267,7 @@ static int privileges_drop(const struct server *s, int uid, int gid)
 
 /* ---- making everything ---- */
 
-static int receiver_make(struct server *s, unsigned i)
+static int worker_make(struct server *s, struct worker **out)
 {
 	struct worker_options o = { .snapshot = &s->snapshot,
 				    .spool = s->spool,
@@ -271,23 +276,41 @@ static int receiver_make(struct server *s, unsigned i)
 				    .blocks = s->plan.blocks,
 				    .batch_rows = s->conf->storage.batch_rows,
 				    .batch_us = s->conf->storage.batch_ms * 1000ULL,
-				    .sources = (unsigned)s->conf->hep_count,
+				    .sources =
+					    (unsigned)(s->conf->hep_count + s->conf->capture_count),
 				    .agents = s->agents,
 				    .is_off = s->is_off,
 				    .compat = s->conf->storage.compat,
 				    .tally = s->tally.first ? &s->tally : NULL };
-	int err = worker_new(&s->workers[i], &o);
+	int err = worker_new(out, &o);
+
+	if (err == HT_OK)
+		s->workers[s->worker_count++] = *out;
+	return err;
+}
+
+static int receiver_make(struct server *s, unsigned i)
+{
+	struct receiver *r = &s->receivers[i];
+	int err = worker_make(s, &r->worker);
 
 	if (err < 0)
 		return err;
 	for (unsigned k = 0; k < s->socket_count; k++)
-		s->sockets[i][k].counters = worker_source(s->workers[i], s->sockets[i][k].source);
-	s->receivers[i].worker = s->workers[i];
-	err = listener_new(&s->receivers[i].listener, s->sockets[i], s->socket_count,
-			   &worker_listener_ops, s->workers[i]);
+		s->sockets[i][k].counters = worker_source(r->worker, s->sockets[i][k].source);
+	err = listener_new(&r->listener, s->sockets[i], s->socket_count, &worker_listener_ops,
+			   r->worker);
 	for (unsigned k = 0; k < s->socket_count; k++)
 		s->sockets[i][k].fd = -1; /* they are the listener's */
 	return err;
+}
+
+static int capturer_make(struct server *s, unsigned i)
+{
+	struct worker *worker;
+	int err = worker_make(s, &worker);
+
+	return err < 0 ? err : mirror_attach(s->mirror, i, worker);
 }
 
 static int storage_make(struct server *s)
@@ -314,8 +337,6 @@ static int receivers_make(struct server *s)
 	if (err == HT_OK)
 		err = tally_prepare(s);
 	s->spooler.spool = s->spool;
-	s->spooler.workers = s->workers;
-	s->spooler.worker_count = s->plan.hep_threads;
 	s->spooler.writers = s->store.writers;
 	s->spooler.spool_max = spool_max(s->conf);
 	s->spooler.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -323,6 +344,10 @@ static int receivers_make(struct server *s)
 		return -errno;
 	for (unsigned i = 0; i < s->plan.hep_threads && err == HT_OK; i++)
 		err = receiver_make(s, i);
+	for (unsigned i = 0; i < mirror_thread_count(s->mirror) && err == HT_OK; i++)
+		err = capturer_make(s, i);
+	s->spooler.workers = s->workers;
+	s->spooler.worker_count = s->worker_count;
 	return err;
 }
 
@@ -343,6 +368,13 @@ static const counter *stats_types(void *ctx, unsigned worker)
 	struct server *s = ctx;
 
 	return worker_types(s->workers[worker]);
+}
+
+static bool stats_packets(void *ctx, unsigned source, struct stats_packets *out)
+{
+	struct server *s = ctx;
+
+	return mirror_sum(s->mirror, source, out);
 }
 
 static unsigned stats_pressure(void *ctx, enum shed_reason reason)
@@ -366,16 +398,22 @@ static void stats_add_thread(struct stats_sources *st, const char *name, pthread
 		st->thread[st->thread_count++].name = name;
 }
 
+static const char *source_name(const struct conf *c, size_t source)
+{
+	return source < c->hep_count ? c->hep[source].name : c->capture[source - c->hep_count].name;
+}
+
 static void stats_setup(struct server *s)
 {
 	struct stats_sources *st = &s->stats;
 
-	st->source_count = (unsigned)s->conf->hep_count;
-	st->worker_count = s->plan.hep_threads;
+	st->source_count = (unsigned)(s->conf->hep_count + s->conf->capture_count);
+	st->worker_count = s->worker_count;
 	st->writer_count = s->plan.writers;
 	for (unsigned i = 0; i < st->source_count; i++)
-		st->source_name[i] = s->conf->hep[i].name;
+		st->source_name[i] = source_name(s->conf, i);
 	st->source = stats_source;
+	st->packets = stats_packets;
 	st->tally = stats_tally;
 	st->first_bytes = s->tally.first ? first_bytes(s->tally.first) : 0;
 	st->statistics_writer = s->store.statistics;
@@ -388,7 +426,7 @@ static void stats_setup(struct server *s)
 	st->types = stats_types;
 	st->pressure = stats_pressure;
 	st->started_us = s->started_us;
-	st->block_bytes = (uint64_t)s->plan.hep_threads * s->plan.blocks * BLOCK_MAX_BYTES;
+	st->block_bytes = (uint64_t)s->worker_count * s->plan.blocks * BLOCK_MAX_BYTES;
 	st->is_receiving = &s->is_receiving;
 	st->agents = s->agents;
 	st->control.capture = control_switch;
@@ -396,6 +434,9 @@ static void stats_setup(struct server *s)
 	stats_add_thread(st, "heptap", pthread_self());
 	for (unsigned i = 0; i < s->plan.hep_threads; i++)
 		stats_add_thread(st, s->hep_thread[i].name, s->hep_thread[i].id);
+	for (unsigned i = 0; i < mirror_thread_count(s->mirror); i++)
+		stats_add_thread(st, mirror_thread(s->mirror, i)->name,
+				 mirror_thread(s->mirror, i)->id);
 	stats_add_thread(st, s->spool_thread.name, s->spool_thread.id);
 	for (unsigned i = 0; i < s->store.writer_count; i++)
 		stats_add_thread(st, s->store.db_thread[i].name, s->store.db_thread[i].id);
@@ -415,6 +456,8 @@ static int threads_start(struct server *s)
 	for (unsigned i = 0; i < s->plan.hep_threads && err == HT_OK; i++)
 		err = thread_start(&s->hep_thread[i], run_receiver, &s->receivers[i], "ht-hep-%u",
 				   i);
+	if (err == HT_OK)
+		err = mirror_start(s->mirror);
 	if (err < 0)
 		log_error("threads: cannot start: %s", ht_strerror(err));
 	return err;
@@ -428,6 +471,7 @@ static void threads_stop(struct server *s)
 	for (unsigned i = 0; i < s->plan.hep_threads; i++)
 		if (s->hep_thread[i].is_started)
 			listener_stop(s->receivers[i].listener);
+	mirror_stop(s->mirror);
 	for (unsigned i = 0; i < s->plan.hep_threads; i++)
 		thread_join(&s->hep_thread[i]);
 	if (s->spool_thread.is_started)
@@ -472,8 +516,10 @@ static void server_fini(struct server *s)
 		for (unsigned k = 0; k < s->socket_count; k++)
 			if (s->sockets[i][k].fd > 0)
 				close(s->sockets[i][k].fd);
-		worker_free(s->workers[i]);
 	}
+	mirror_close(s->mirror);
+	for (unsigned i = 0; i < s->worker_count; i++)
+		worker_free(s->workers[i]);
 	store_fini(&s->store);
 	spool_close(s->spool);
 	if (s->spooler.wake_fd > 0)
@@ -542,8 +588,8 @@ static bool control_switch(void *ctx, const char *name, bool on)
 {
 	struct server *s = ctx;
 
-	for (size_t i = 0; i < s->conf->hep_count; i++) {
-		if (strcmp(s->conf->hep[i].name, name) != 0)
+	for (size_t i = 0; i < s->conf->hep_count + s->conf->capture_count; i++) {
+		if (strcmp(source_name(s->conf, i), name) != 0)
 			continue;
 		atomic_store(&s->is_off[i], !on);
 		log_info("capture %s is %s", name, on ? "on" : "off");
@@ -563,7 +609,7 @@ static void state_dump(struct server *s)
 		 st.all.received, st.all.accepted, st.in_memory, st.in_spool, st.spool_bytes >> 20,
 		 st.stored, st.is_db_up ? "up" : "down", st.is_spool_ok ? "ok" : "refuses");
 	log_info("memory: %u blocks of %u KiB reserved in each of %u receive threads",
-		 s->plan.blocks, BLOCK_MAX_BYTES >> 10, s->plan.hep_threads);
+		 s->plan.blocks, BLOCK_MAX_BYTES >> 10, s->worker_count);
 }
 
 static void signal_came(evutil_socket_t number, short what, void *ctx)
@@ -637,6 +683,8 @@ static int server_open(struct server *s)
 	if (err == HT_OK)
 		err = sockets_open(s);
 	if (err == HT_OK)
+		err = mirror_open(&s->mirror, s->conf, &s->host);
+	if (err == HT_OK)
 		err = http_start(s);
 	if (err == HT_OK)
 		err = spool_start(s, uid, gid);
@@ -670,9 +718,6 @@ int server_run(const struct conf *conf)
 		return -ENOMEM;
 	s->conf = conf;
 	s->started_us = clock_wall_us();
-	for (size_t i = 0; i < conf->capture_count; i++)
-		log_warning("%s: this version takes HEP only, nothing is captured",
-			    conf->capture[i].name);
 	err = server_open(s);
 	if (err == HT_OK) {
 		signals_block(&mask);

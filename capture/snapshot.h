@@ -15,9 +15,9 @@ struct snapshot {
 	struct rcu_head rcu;
 	struct conf
 		*owned; /* what the listeners below may point into; NULL for the first snapshot */
-	const struct conf_listener
-		*listener[CONF_MAX_LISTENERS]; /* by number of the running source */
-	struct sip_names names;		       /* legs first, custom fields behind them */
+	const struct conf_listener *
+		listener[CONF_MAX_SOURCES]; /* by number of the running source; NULL: no listener */
+	struct sip_names names;		    /* legs first, custom fields behind them */
 	uint8_t legs, custom_fields;
 	char node[104]; /* start of the node column */
 	uint8_t node_len;

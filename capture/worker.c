@@ -52,6 +52,7 @@ struct worker {
 	struct tally *statistics;	 /* NULL: nothing is counted for them */
 	uint64_t sums_us;		 /* monotonic time its sums were last written */
 	uint64_t wall_us;		 /* of the batch */
+	uint64_t came_us;		 /* when HEP came: now, or when its packet was captured */
 	const struct snapshot *snapshot; /* during a batch */
 	counter types[HEP_TYPES];
 	/* the agent of the last record, and what is to be added to it; only within a batch */
@@ -158,10 +159,13 @@ static bool key_is(struct view key, const char *accepted)
 	return differ == 0;
 }
 
+/* @p l: NULL: HEP that was sent to somebody else, whose matter that is. */
 static bool key_is_accepted(const struct conf_listener *l, const struct msg *m)
 {
-	bool is_accepted = l->keys.count == 0;
+	bool is_accepted = !l || l->keys.count == 0;
 
+	if (is_accepted)
+		return true;
 	for (size_t i = 0; i < l->keys.count; i++)
 		is_accepted |= m->has_key && key_is(m->key, l->keys.at[i]);
 	return is_accepted;
@@ -239,11 +243,13 @@ static void time_settle(const struct worker *w, struct source_counters *c, struc
 	m->arrival_us = w->wall_us;
 	if (m->ts_us == 0)
 		counter_add(&c->time_absent, 1);
-	else if (m->ts_us > w->wall_us + w->snapshot->skew_us)
+	else if (m->version == 0)
+		return; /* no agent's clock: the kernel's, or that of a file */
+	else if (m->ts_us > w->came_us + w->snapshot->skew_us)
 		counter_add(&c->time_ahead, 1);
 	else
 		return;
-	m->ts_us = m->arrival_us;
+	m->ts_us = w->came_us;
 }
 
 static char *decimal(char *at, uint32_t n)
@@ -479,7 +485,7 @@ static bool worker_sip(struct worker *w, struct source_counters *c, struct msg *
 	uint64_t key = 0;
 	struct sip s;
 
-	if (m->payload.at[0] == '{' &&
+	if (m->version != 0 && m->payload.at[0] == '{' &&
 	    json_unwrap(m->payload, "payload", w->unwrapped, HEP_MAX_BYTES, &m->payload) < 0) {
 		counter_add(&c->not_sip_content, 1);
 		return false;
@@ -488,7 +494,7 @@ static bool worker_sip(struct worker *w, struct source_counters *c, struct msg *
 		counter_add(&c->not_sip_content, 1);
 		return false;
 	}
-	if (m->version < 3)
+	if (m->version == 1 || m->version == 2)
 		m->payload = sip_trim_nul(m->payload, &s);
 	sort = sip_sort(&s);
 	if (is_shed(w, c, sort->class, m, s.callid))
@@ -545,7 +551,7 @@ static void worker_hep(struct worker *w, unsigned source, const uint8_t *bytes, 
 	}
 	decoded_count(w, c, &m, len - (size_t)used);
 	if (m.ts_us) {
-		tally->offset_us = (int64_t)(w->wall_us - m.ts_us);
+		tally->offset_us = (int64_t)(w->came_us - m.ts_us);
 		tally->has_offset = true;
 	}
 	report = report_sort(m.type);
@@ -589,22 +595,61 @@ static void on_begin(void *ctx, uint64_t wall_us, uint64_t mono_us)
 	memory_look(w, mono_us);
 }
 
-static void on_record(void *ctx, unsigned source, const uint8_t *bytes, size_t len,
-		      const uint8_t from_ip[16])
+static bool is_switched_off(const struct worker *w, unsigned source)
 {
-	struct worker *w = ctx;
+	return atomic_load_explicit(&w->options.is_off[source], memory_order_relaxed);
+}
+
+/* After each message. */
+static void seal_if_full(struct worker *w)
+{
+	if (w->open && block_is_full(w->open))
+		seal(w, w->mono_us);
+}
+
+void worker_sip_seen(struct worker *w, unsigned source, struct msg *m)
+{
+	struct source_counters *c = &w->sources[source];
+
+	counter_add(&c->received, 1);
+	w->came_us = w->wall_us;
+	if (is_switched_off(w, source))
+		counter_add(&c->denied_off, 1);
+	else
+		(void)worker_sip(w, c, m);
+	seal_if_full(w);
+}
+
+static void record(struct worker *w, unsigned source, const uint8_t *bytes, size_t len,
+		   const uint8_t from_ip[16])
+{
 	const struct conf_listener *l = w->snapshot->listener[source];
 	struct source_counters *c = &w->sources[source];
 
 	counter_add(&c->received, 1);
-	if (atomic_load_explicit(&w->options.is_off[source], memory_order_relaxed))
+	if (is_switched_off(w, source))
 		counter_add(&c->denied_off, 1);
-	else if (!conf_net_has(l->allow, l->allow_count, from_ip))
+	else if (l && !conf_net_has(l->allow, l->allow_count, from_ip))
 		counter_add(&c->denied_allow, 1);
 	else
 		worker_hep(w, source, bytes, len, from_ip);
-	if (w->open && block_is_full(w->open))
-		seal(w, w->mono_us);
+	seal_if_full(w);
+}
+
+void worker_hep_seen(struct worker *w, unsigned source, struct view packet,
+		     const uint8_t from_ip[16], uint64_t ts_us)
+{
+	w->came_us = ts_us ? ts_us : w->wall_us;
+	record(w, source, packet.at, packet.len, from_ip);
+}
+
+static void on_record(void *ctx, unsigned source, const uint8_t *bytes, size_t len,
+		      const uint8_t from_ip[16])
+{
+	struct worker *w = ctx;
+
+	w->came_us = w->wall_us;
+	record(w, source, bytes, len, from_ip);
 }
 
 static void on_end(void *ctx)

@@ -17,9 +17,11 @@
 #include "conf/conf.h"
 #include "conf/counters.h"
 #include "conf/err.h"
+#include "hep/cursor.h"
 
 struct agents;
 struct block;
+struct msg;
 struct pressure;
 struct snapshot;
 struct spool;
@@ -35,7 +37,7 @@ struct worker_options {
 	unsigned blocks; /* in circulation; a power of two */
 	uint32_t batch_rows;
 	uint64_t batch_us;
-	unsigned sources; /* listeners in the configuration */
+	unsigned sources; /* listeners in the configuration, captures behind them */
 	struct agents *agents;
 	const _Atomic bool *is_off; /* per source: switched off by a person */
 	enum conf_compat compat;
@@ -58,9 +60,19 @@ const struct tally_counters *worker_tally(const struct worker *w);
 /** Its own: how few blocks are free. */
 const struct pressure *worker_pressure(const struct worker *w);
 
-/** The callbacks for a listener; their ctx is the worker. */
+/** The callbacks for a listener, and for whoever else brings HEP; their ctx is the worker. */
 struct listener_ops;
 extern const struct listener_ops worker_listener_ops;
+
+/** A SIP message as it was seen on the wire: its addresses, transport, time (0: not known) and
+ * octets. @p m is changed. Threads: the receive thread, between begin and end of
+ * worker_listener_ops. */
+void worker_sip_seen(struct worker *w, unsigned source, struct msg *m);
+
+/** A HEP packet that was seen on its way to somebody else. @p from_ip: with IPv4 as ::ffff:a.b.c.d.
+ * @p ts_us: when; 0: not known. Threads: as above. */
+void worker_hep_seen(struct worker *w, unsigned source, struct view packet,
+		     const uint8_t from_ip[16], uint64_t ts_us);
 
 /** Seal what is open, whatever its age. Threads: the receive thread, at its end. */
 void worker_flush(struct worker *w);

@@ -23,6 +23,7 @@ enum conf_durability { CONF_DURABILITY_SPOOL, CONF_DURABILITY_DISK, CONF_DURABIL
 
 #define CONF_MAX_LISTENERS   16 /* entries of `hep` */
 #define CONF_MAX_CAPTURES    16 /* entries of `capture` */
+#define CONF_MAX_SOURCES     (CONF_MAX_LISTENERS + CONF_MAX_CAPTURES)
 #define CONF_MAX_PORTS	     64 /* of one of them, for SIP and for HEP each */
 #define CONF_RING_LEAST	     (UINT64_C(1) << 20)
 #define CONF_MAX_ENDPOINTS   8	/* addresses of one listener */

@@ -38,7 +38,7 @@ struct msg {
 	uint32_t capture_id;
 	uint8_t ip_proto; /* PROTO_*, or whatever was said */
 	uint8_t type;	  /* HEP protocol type */
-	uint8_t version;  /* of HEP: 1, 2 or 3 */
+	uint8_t version;  /* of HEP: 1, 2 or 3; 0: seen on the wire itself */
 	bool has_capture_id;
 	bool has_key;
 	bool is_compressed; /* payload is chunk 0x0010, still to be inflated */

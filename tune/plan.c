@@ -76,7 +76,7 @@ void plan_make(const struct host *host, const struct plan_wish *wish, struct pla
 	out->hep_threads = wish->hep_threads ? wish->hep_threads : threads_for(host);
 	out->writers = wish->writers ? wish->writers : writers_for(host, wish->is_daily);
 	out->socket_buffer = buffer_for(host, out->hep_threads, wish->hep_sockets);
-	out->blocks = blocks_for(wish, out->hep_threads);
+	out->blocks = blocks_for(wish, out->hep_threads + wish->cap_threads);
 }
 
 uint64_t plan_ring(const struct host *host, unsigned threads, uint64_t packets_per_s)

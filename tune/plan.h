@@ -12,6 +12,7 @@ struct host;
 /* 0: to be decided. */
 struct plan_wish {
 	unsigned hep_threads, writers;
+	unsigned cap_threads; /* that capture packets; 0: none */
 	bool is_daily;	      /* layout homer5: SIP goes to three tables at once */
 	unsigned hep_sockets; /* addresses that each receive thread listens on */
 	uint64_t memory;      /* octets */
@@ -22,7 +23,7 @@ struct plan {
 	unsigned hep_threads;	/* 1..64 */
 	unsigned writers;	/* 1..8; the most that get rows, fewer if tables ask for that */
 	uint64_t socket_buffer; /* effective octets wanted of each receive buffer */
-	unsigned blocks;	/* per receive thread; a power of two */
+	unsigned blocks;	/* per thread that receives or captures; a power of two */
 };
 
 void plan_make(const struct host *host, const struct plan_wish *wish, struct plan *out);

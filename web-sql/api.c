@@ -41,6 +41,47 @@ static uint64_t connections_open(const struct stats_source *s)
 	       s->closed_first_message - s->closed_message - s->closed_idle - s->closed_stop;
 }
 
+/* Where packets of the sources that capture ended. */
+static void metrics_ends(struct evbuffer *out, const struct stats_sources *from,
+			 const struct stats *st, const char *metric, bool is_incomplete)
+{
+	for (unsigned i = 0; i < from->source_count; i++) {
+		const struct stats_packets *p = &st->packets[i];
+
+		for (unsigned k = 0; k < p->end_count; k++)
+			if (p->end[k].is_incomplete == is_incomplete)
+				evbuffer_add_printf(out,
+						    "%s{source=\"%s\",reason=\"%s\"} %" PRIu64 "\n",
+						    metric, from->source_name[i], p->end[k].reason,
+						    p->end[k].count);
+	}
+}
+
+static void metrics_captures(struct evbuffer *out, const struct stats_sources *from,
+			     const struct stats *st)
+{
+	static const char not_for_us[] = "heptap_packets_not_for_us_total";
+
+	family(out, not_for_us, "counter", "packets that carry nothing for us, by reason");
+	metrics_ends(out, from, st, not_for_us, false);
+	family(out, "heptap_ring_freezes_total", "counter",
+	       "times that a ring became full and the kernel dropped");
+	for (unsigned i = 0; i < from->source_count; i++)
+		if (st->is_capture[i])
+			evbuffer_add_printf(
+				out, "heptap_ring_freezes_total{source=\"%s\"} %" PRIu64 "\n",
+				from->source_name[i], st->packets[i].freezes);
+	family(out, "heptap_reassembly_total", "counter",
+	       "what happened while fragments, segments and chunks were put together");
+	for (unsigned i = 0; i < from->source_count; i++)
+		for (unsigned k = 0; k < st->packets[i].event_count; k++)
+			evbuffer_add_printf(
+				out,
+				"heptap_reassembly_total{source=\"%s\",event=\"%s\"} %" PRIu64 "\n",
+				from->source_name[i], st->packets[i].event[k].name,
+				st->packets[i].event[k].count);
+}
+
 /* All series of a family have to stand together: one pass per line of the list, a head where the
  * family changes. */
 static void metrics_sources(struct evbuffer *out, const struct stats_sources *from,
@@ -55,11 +96,13 @@ static void metrics_sources(struct evbuffer *out, const struct stats_sources *fr
 	for (unsigned i = 0; i < from->source_count; i++)                               \
 		evbuffer_add_printf(out, "%s{source=\"%s\"%s%s} %" PRIu64 "\n", metric, \
 				    from->source_name[i], *label ? "," : "", label,     \
-				    st->source[i].field);
+				    st->source[i].field);                               \
+	if (strcmp(metric, "heptap_packets_incomplete_total") == 0)                     \
+		metrics_ends(out, from, st, metric, true);
 	SOURCE_COUNTERS(X)
 #undef X
 	family(out, "heptap_packets_seen_total", "counter",
-	       "packets that reached a socket, taken or dropped");
+	       "packets that reached a socket or passed the filter of a ring, taken or dropped");
 	for (unsigned i = 0; i < from->source_count; i++)
 		evbuffer_add_printf(out, "heptap_packets_seen_total{source=\"%s\"} %" PRIu64 "\n",
 				    from->source_name[i],
@@ -71,9 +114,7 @@ static void metrics_sources(struct evbuffer *out, const struct stats_sources *fr
 	family(out, "heptap_packets_held", "gauge", "packets taken and not yet done with");
 	for (unsigned i = 0; i < from->source_count; i++)
 		evbuffer_add_printf(out, "heptap_packets_held{source=\"%s\"} %" PRIu64 "\n",
-				    from->source_name[i],
-				    st->source[i].datagrams - st->source[i].carriers -
-					    st->source[i].incomplete_truncated);
+				    from->source_name[i], st->source[i].held);
 }
 
 static const char *const shed_reason[SHED_REASONS] = {
@@ -358,6 +399,7 @@ static int answer_metrics(void *ctx, const char *rest, struct evbuffer *out, con
 	*type = "text/plain; version=0.0.4; charset=utf-8";
 	stats_take(from, &st);
 	metrics_sources(out, from, &st);
+	metrics_captures(out, from, &st);
 	metrics_messages(out, &st);
 	metrics_types(out, &st);
 	metrics_agents(out, from, &st);
@@ -419,9 +461,10 @@ static json_t *status_messages(const struct stats_source *s)
 
 static json_t *status_packets(const struct stats_source *s)
 {
-	return json_pack("{sIsIsIsI}", "seen", (json_int_t)(s->datagrams + s->kernel_dropped),
-			 "kernel_dropped", (json_int_t)s->kernel_dropped, "incomplete",
-			 (json_int_t)s->incomplete_truncated, "carriers", (json_int_t)s->carriers);
+	return json_pack("{sIsIsIsIsIsI}", "seen", (json_int_t)(s->datagrams + s->kernel_dropped),
+			 "kernel_dropped", (json_int_t)s->kernel_dropped, "not_for_us",
+			 (json_int_t)s->not_for_us, "held", (json_int_t)s->held, "incomplete",
+			 (json_int_t)s->incomplete, "carriers", (json_int_t)s->carriers);
 }
 
 static json_t *status_rows(const struct stats *st)

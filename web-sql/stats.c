@@ -58,6 +58,29 @@ static void source_add(struct stats_source *sum, const struct stats_source *one)
 		to[i] += from[i];
 }
 
+/* What a source that captures counts elsewhere, put where that of others is. */
+static void packets_take(const struct stats_sources *from, unsigned s, struct stats *out)
+{
+	struct stats_packets *p = &out->packets[s];
+	struct stats_source *one = &out->source[s];
+
+	out->is_capture[s] = from->packets && from->packets(from->ctx, s, p);
+	if (!out->is_capture[s]) {
+		one->incomplete = one->incomplete_truncated;
+		one->held = one->datagrams - one->carriers - one->incomplete;
+		return;
+	}
+	for (unsigned i = 0; i < p->end_count; i++)
+		*(p->end[i].is_incomplete ? &one->incomplete : &one->not_for_us) += p->end[i].count;
+	one->held = p->held;
+	one->datagrams = p->seen - p->kernel_dropped;
+	one->kernel_dropped = p->kernel_dropped;
+	one->carriers = p->carriers;
+	one->malformed_partial += p->malformed_partial;
+	one->malformed_oversize += p->malformed_oversize;
+	one->received += p->malformed_partial + p->malformed_oversize;
+}
+
 /* Downstream first here too; `made` last. */
 static void deltas_take(const struct stats_sources *from, struct stats_deltas *out)
 {
@@ -116,6 +139,7 @@ void stats_take(const struct stats_sources *from, struct stats *out)
 			source_take(from->source(from->ctx, w, s), &one);
 			source_add(&out->source[s], &one);
 		}
+		packets_take(from, s, out);
 		source_add(&out->all, &out->source[s]);
 	}
 	for (unsigned w = 0; w < from->worker_count; w++)

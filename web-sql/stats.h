@@ -3,7 +3,7 @@
  * The numbers of the whole process in one place: sums over threads, taken so that the accounting
  * lines hold.
  *
- *     packets:  seen = kernel_dropped + incomplete + carriers
+ *     packets:  seen = kernel_dropped + not_for_us + held + incomplete + carriers
  *     messages: received = not_sip + malformed + denied + shed + accepted
  *     rows:     rows_made + recovered + rewound = stored + rejected + in_memory + in_spool + lost
  *
@@ -27,12 +27,34 @@
 struct agents;
 struct spool;
 
-#define STATS_MAX_THREADS 80
+#define STATS_MAX_THREADS 96
+#define STATS_MAX_ENDS	  48 /* of packets */
+#define STATS_MAX_EVENTS  64
+
+/* Packets of one source that captures:
+ * seen = kernel_dropped + not_for_us + held + incomplete + carriers. */
+struct stats_packets {
+	uint64_t seen, kernel_dropped, held, carriers, freezes;
+	unsigned end_count, event_count;
+	struct {
+		const char *reason;
+		bool is_incomplete; /* else it is not for us */
+		uint64_t count;
+	} end[STATS_MAX_ENDS];
+	struct {
+		const char *name; /* "tcp_gaps" */
+		uint64_t count;
+	} event[STATS_MAX_EVENTS];
+	/* of what TCP carried: messages that were received and are malformed */
+	uint64_t malformed_partial, malformed_oversize;
+};
 
 /* Where the numbers are. Set up before threads start, then constant. */
 struct stats_sources {
 	unsigned source_count, worker_count, writer_count;
-	const char *source_name[CONF_MAX_LISTENERS];
+	const char *source_name[CONF_MAX_SOURCES];
+	/* @return false if that one does not capture; else @p out is filled */
+	bool (*packets)(void *ctx, unsigned source, struct stats_packets *out);
 	const struct source_counters *(*source)(void *ctx, unsigned worker, unsigned source);
 	void *ctx;
 	const struct spool *spool;
@@ -67,6 +89,7 @@ struct stats_sources {
 struct stats_source {
 	uint64_t shed[SHED_REASONS][SHED_CLASSES + 1];
 	uint64_t rows_made, accepted;
+	uint64_t not_for_us, held, incomplete; /* packets */
 #define X(field, metric, label, help) uint64_t field;
 	SOURCE_COUNTERS(X)
 #undef X
@@ -83,7 +106,9 @@ struct stats_deltas {
 
 struct stats {
 	struct stats_deltas deltas;
-	struct stats_source source[CONF_MAX_LISTENERS];
+	struct stats_source source[CONF_MAX_SOURCES];
+	bool is_capture[CONF_MAX_SOURCES];
+	struct stats_packets packets[CONF_MAX_SOURCES];
 	struct stats_source all;
 	uint64_t stored, rejected; /* sums of the next two */
 	uint64_t stored_in[PLACE_COUNT], rejected_for[REJECT_REASON_COUNT];

@@ -1,0 +1,270 @@
+/* One source after the other, thread by thread: `threads` holds those of all sources. */
+#include "capture/mirror.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "capture/af_packet.h"
+#include "capture/bpf.h"
+#include "capture/fragments.h"
+#include "capture/packets.h"
+#include "capture/pcap_live.h"
+#include "capture/worker.h"
+#include "conf/log.h"
+#include "tune/plan.h"
+#include "web-sql/stats.h"
+
+#define PACKETS_PER_S	100000 /* a mirror port of 1 Gbit/s */
+#define FRAGMENTS_PART	16     /* of `memory`, for all sources */
+#define REASSEMBLY_PART 8      /* for the flows of all threads */
+
+struct ring_thread {
+	const struct conf_capture *conf;
+	struct packets *packets;
+	struct worker *worker;
+	struct af_packet *ring; /* one of these */
+	struct pcap_live *live;
+	struct thread thread;
+};
+
+struct capture {
+	unsigned first, count; /* of its threads */
+	struct fragments *fragments;
+	struct packets *packets[MIRROR_MAX_THREADS];
+};
+
+struct mirror {
+	const struct conf *conf;
+	unsigned source_first; /* the worker's number of the first one */
+	struct capture captures[CONF_MAX_CAPTURES];
+	struct ring_thread threads[MIRROR_MAX_THREADS];
+	unsigned thread_count;
+};
+
+/* ---- open ---- */
+
+static struct bpf_wish wish_of(const struct conf_capture *c)
+{
+	return (struct bpf_wish){ .ports = c->ports,
+				  .hep_ports = c->hep_ports,
+				  .port_count = c->port_count,
+				  .hep_port_count = c->hep_port_count,
+				  .expression = c->bpf };
+}
+
+static int filter_make(struct sock_fprog *out, const struct conf_capture *c, int dlt)
+{
+	struct bpf_wish wish = wish_of(c);
+	char why[WHY_BYTES] = "";
+	int err;
+
+	wish.dlt = dlt;
+	wish.interface = c->interface;
+	err = bpf_make(out, &wish, why);
+	if (err == -EOPNOTSUPP) {
+		*out = (struct sock_fprog){ 0 };
+		return HT_OK;
+	}
+	if (err < 0)
+		log_error("capture %s: bpf: %s", c->name, why[0] ? why : ht_strerror(err));
+	return err;
+}
+
+static int rings_open(struct mirror *m, const struct capture *k, const struct conf_capture *c,
+		      uint64_t ring_bytes)
+{
+	struct af_packet_options o = { .interface = c->interface,
+				       .rings = k->count,
+				       .ring_bytes = ring_bytes,
+				       .is_promiscuous = c->promiscuous == CONF_TRUE };
+	struct af_packet *rings[AF_PACKET_RINGS_MOST];
+	int err = af_packet_dlt(c->interface);
+
+	if (err >= 0)
+		err = filter_make(&o.filter, c, err);
+	else
+		o.filter = (struct sock_fprog){ 0 }; /* af_packet_open() says why */
+	if (err >= 0 || o.filter.len == 0)
+		err = af_packet_open(rings, &o);
+	bpf_free(&o.filter);
+	for (unsigned i = 0; i < k->count && err == HT_OK; i++)
+		m->threads[k->first + i].ring = rings[i];
+	return err;
+}
+
+static int live_open(struct mirror *m, const struct capture *k, const struct conf_capture *c,
+		     uint64_t ring_bytes)
+{
+	struct pcap_live_options o = { .interface = c->interface,
+				       .buffer_bytes = ring_bytes,
+				       .is_promiscuous = c->promiscuous == CONF_TRUE,
+				       .filter = wish_of(c) };
+
+	return pcap_live_open(&m->threads[k->first].live, &o);
+}
+
+/* libpcap and files have one. */
+static unsigned threads_for(const struct conf_capture *c)
+{
+	if (c->file[0] || c->method == CONF_METHOD_PCAP || c->threads == 0)
+		return 1;
+	return c->threads;
+}
+
+unsigned mirror_threads_for(const struct conf *conf)
+{
+	unsigned sum = 0;
+
+	for (size_t i = 0; i < conf->capture_count; i++)
+		sum += threads_for(&conf->capture[i]);
+	return sum;
+}
+
+static int capture_open(struct mirror *m, unsigned number, const struct host *host)
+{
+	const struct conf_capture *c = &m->conf->capture[number];
+	struct capture *k = &m->captures[number];
+	uint64_t ring;
+	int err;
+
+	k->first = m->thread_count;
+	k->count = threads_for(c);
+	if (k->first + k->count > MIRROR_MAX_THREADS) {
+		log_error("capture %s: more than %d threads for all sources", c->name,
+			  MIRROR_MAX_THREADS);
+		return -EINVAL;
+	}
+	m->thread_count += k->count;
+	for (unsigned i = 0; i < k->count; i++)
+		m->threads[k->first + i].conf = c;
+	err = packets_fragments_new(&k->fragments,
+				    m->conf->memory / FRAGMENTS_PART / m->conf->capture_count);
+	if (err < 0)
+		return err;
+	ring = c->ring ? c->ring : plan_ring(host, k->count, PACKETS_PER_S);
+	err = c->method == CONF_METHOD_PCAP ? live_open(m, k, c, ring) : rings_open(m, k, c, ring);
+	if (err < 0)
+		return err;
+	if (c->method == CONF_METHOD_PCAP)
+		log_info("capture %s: %s by libpcap, buffer %" PRIu64 " KiB", c->name, c->interface,
+			 ring >> 10);
+	else
+		log_info("capture %s: %s, %u ring%s of %" PRIu64 " KiB", c->name, c->interface,
+			 k->count, k->count == 1 ? "" : "s",
+			 af_packet_ring_bytes(m->threads[k->first].ring) >> 10);
+	return HT_OK;
+}
+
+int mirror_open(struct mirror **out, const struct conf *conf, const struct host *host)
+{
+	struct mirror *m;
+	int err = HT_OK;
+
+	*out = NULL;
+	if (conf->capture_count == 0)
+		return HT_OK;
+	m = calloc(1, sizeof(*m));
+	if (!m)
+		return -ENOMEM;
+	m->conf = conf;
+	m->source_first = (unsigned)conf->hep_count;
+	*out = m;
+	for (unsigned i = 0; i < conf->capture_count && err == HT_OK; i++)
+		err = capture_open(m, i, host);
+	return err;
+}
+
+unsigned mirror_thread_count(const struct mirror *m)
+{
+	return m ? m->thread_count : 0;
+}
+
+const struct thread *mirror_thread(const struct mirror *m, unsigned i)
+{
+	return &m->threads[i].thread;
+}
+
+static unsigned capture_of(const struct mirror *m, unsigned thread)
+{
+	return (unsigned)(m->threads[thread].conf - m->conf->capture);
+}
+
+int mirror_attach(struct mirror *m, unsigned thread, struct worker *worker)
+{
+	struct ring_thread *t = &m->threads[thread];
+	unsigned number = capture_of(m, thread);
+	struct capture *k = &m->captures[number];
+	struct packets_options o = { .worker = worker,
+				     .source = m->source_first + number,
+				     .conf = t->conf,
+				     .fragments = k->fragments,
+				     .memory =
+					     m->conf->memory / REASSEMBLY_PART / m->thread_count };
+	int err = packets_new(&t->packets, &o);
+
+	t->worker = worker;
+	k->packets[thread - k->first] = t->packets;
+	return err;
+}
+
+/* ---- threads ---- */
+
+static void run(void *ctx)
+{
+	struct ring_thread *t = ctx;
+	struct packet_counters *c = packets_counters(t->packets);
+
+	if (t->ring)
+		af_packet_run(t->ring, &packets_live_ops, t->packets, c);
+	else
+		pcap_live_run(t->live, &packets_live_ops, t->packets, c);
+	worker_flush(t->worker);
+}
+
+int mirror_start(struct mirror *m)
+{
+	int err = HT_OK;
+
+	for (unsigned i = 0; i < mirror_thread_count(m) && err == HT_OK; i++)
+		err = thread_start(&m->threads[i].thread, run, &m->threads[i], "ht-cap-%u", i);
+	return err;
+}
+
+void mirror_stop(struct mirror *m)
+{
+	for (unsigned i = 0; i < mirror_thread_count(m); i++) {
+		struct ring_thread *t = &m->threads[i];
+
+		if (t->thread.is_started && t->ring)
+			af_packet_stop(t->ring);
+		else if (t->thread.is_started)
+			pcap_live_stop(t->live);
+	}
+	for (unsigned i = 0; i < mirror_thread_count(m); i++)
+		thread_join(&m->threads[i].thread);
+}
+
+bool mirror_sum(const struct mirror *m, unsigned source, struct stats_packets *out)
+{
+	const struct capture *k;
+
+	if (!m || source < m->source_first)
+		return false;
+	k = &m->captures[source - m->source_first];
+	packets_sum(k->packets, k->count, k->fragments, out);
+	return true;
+}
+
+void mirror_close(struct mirror *m)
+{
+	for (unsigned i = 0; i < mirror_thread_count(m); i++) {
+		packets_free(m->threads[i].packets);
+		af_packet_close(m->threads[i].ring);
+		pcap_live_close(m->threads[i].live);
+	}
+	for (unsigned i = 0; m && i < m->conf->capture_count; i++)
+		fragments_free(m->captures[i].fragments);
+	free(m);
+}
