@@ -148,12 +148,28 @@ static bool is_blank(uint8_t c)
 	return c == '\r' || c == '\n' || c == ' ' || c == '\t' || c == '\0';
 }
 
-static bool is_all_blank(struct view v)
+/* What comes first behind blanks; NULL if nothing does. */
+static const uint8_t *front(struct view v)
 {
-	for (uint32_t i = 0; i < v.len; i++)
-		if (!is_blank(v.at[i]))
-			return false;
-	return true;
+	uint32_t i = 0;
+
+	while (i < v.len && is_blank(v.at[i]))
+		i++;
+	return i < v.len ? v.at + i : NULL;
+}
+
+static void udp_sip_take(struct packets *p, const struct decoded *d, uint32_t weight)
+{
+	const uint8_t *at = front(d->payload);
+
+	if (!at) {
+		end(p, END_KEEP_ALIVE, weight);
+	} else if (!is_token(*at)) {
+		end(p, END_CONTENT, weight);
+	} else {
+		carried(p, weight);
+		sip_take(p, &d->src, &d->dst, PROTO_UDP, p->ts_us, d->payload);
+	}
 }
 
 static void udp_take(struct packets *p, const struct decoded *d, uint32_t weight)
@@ -161,16 +177,10 @@ static void udp_take(struct packets *p, const struct decoded *d, uint32_t weight
 	if (is_hep(p, &d->src, &d->dst)) {
 		carried(p, weight);
 		hep_take(p, &d->src, p->ts_us, d->payload);
-	} else if (!is_sip(p, &d->src, &d->dst)) {
-		end(p, END_PORT, weight);
-	} else if (d->payload.len == 0 ||
-		   (is_blank(d->payload.at[0]) && is_all_blank(d->payload))) {
-		end(p, END_KEEP_ALIVE, weight);
-	} else if (!is_token(d->payload.at[0]) && !is_blank(d->payload.at[0])) {
-		end(p, END_CONTENT, weight);
+	} else if (is_sip(p, &d->src, &d->dst)) {
+		udp_sip_take(p, d, weight);
 	} else {
-		carried(p, weight);
-		sip_take(p, &d->src, &d->dst, PROTO_UDP, p->ts_us, d->payload);
+		end(p, END_PORT, weight);
 	}
 }
 

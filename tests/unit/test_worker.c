@@ -33,58 +33,13 @@
 #include "storage/agents.h"
 #include "storage/block.h"
 #include "storage/spool.h"
+#include "tests/unit/mallocs.h"
 
 #define ROWS(table) ((int)(sizeof(table) / sizeof((table)[0])))
 #define WALL_US	    1700000000000000ULL
 #define NEVER_US    (1ULL << 62)
 #define DEADLINE_US 60000000ULL
 #define IN_FLIGHT   100 /* datagrams that fit any receive buffer */
-
-/* ---- allocations, counted per thread ---- */
-
-#if defined(__SANITIZE_ADDRESS__) || defined(HT_TSAN)
-#define COUNTS_MALLOCS false
-static __thread uint64_t mallocs; /* stays 0 */
-#else
-#define COUNTS_MALLOCS true
-static __thread uint64_t mallocs;
-
-void *__libc_malloc(size_t size);
-void *__libc_calloc(size_t count, size_t size);
-void *__libc_realloc(void *old, size_t size);
-void *__libc_memalign(size_t alignment, size_t size);
-
-void *malloc(size_t size)
-{
-	mallocs++;
-	return __libc_malloc(size);
-}
-
-void *calloc(size_t count, size_t size)
-{
-	mallocs++;
-	return __libc_calloc(count, size);
-}
-
-void *realloc(void *old, size_t size)
-{
-	mallocs++;
-	return __libc_realloc(old, size);
-}
-
-void *aligned_alloc(size_t alignment, size_t size)
-{
-	mallocs++;
-	return __libc_memalign(alignment, size);
-}
-
-int posix_memalign(void **out, size_t alignment, size_t size)
-{
-	mallocs++;
-	*out = __libc_memalign(alignment, size);
-	return *out ? 0 : ENOMEM;
-}
-#endif
 
 /* ---- HEP ---- */
 
