@@ -562,6 +562,41 @@ START_TEST(open_messages_are_bounded_and_counted)
 }
 END_TEST
 
+/* Few large chunks take the room of many small ones: the first that came goes first. */
+START_TEST(octets_are_bounded_as_well_as_chunks)
+{
+	static const struct sctp_options small = { 1000, SCTP_MESSAGE, SCTP_TIMEOUT_US };
+	struct got g = got_of(2 * SCTP_MESSAGE);
+	struct sctp *t = table_new(&small, &g);
+	uint8_t *text = calloc(1, 60000), *bytes = malloc(61000);
+
+	for (uint16_t port = 1; port <= 5; port++) {
+		size_t len = chunk_put(bytes, FIRST, port, 0, 0, text, 60000);
+		struct sctp_packet p = packet_of(port, bytes, len, START);
+
+		sctp_add(t, &p);
+		ck_assert_uint_eq(held_of(t), port < 2 ? port : 2);
+	}
+	ck_assert_uint_eq(COUNT(t, evicted), 3);
+	for (uint16_t port = 3; port <= 5; port++) { /* the end makes room for itself */
+		size_t len = chunk_put(bytes, LAST, 9U - port, 0, 0, text, 60000);
+		struct sctp_packet p = packet_of(8 - port, bytes, len, START);
+
+		sctp_add(t, &p);
+	}
+	ck_assert_uint_eq(g.len, 2 * 120001);
+	ck_assert_uint_eq(COUNT(t, carried), 4);
+	ck_assert_uint_eq(COUNT(t, evicted), 3);
+	ck_assert_uint_eq(held_of(t), 1);
+	sctp_drain(t);
+	ck_assert_uint_eq(held_of(t), 0);
+	sctp_free(t);
+	free(text);
+	free(bytes);
+	free(g.bytes);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("sctp");
@@ -583,6 +618,7 @@ int main(void)
 	tcase_add_loop_test(t, sizes_have_a_limit, 0, 6);
 	tcase_add_test(t, too_little_and_too_much_is_refused);
 	tcase_add_test(t, open_messages_are_bounded_and_counted);
+	tcase_add_test(t, octets_are_bounded_as_well_as_chunks);
 	suite_add_tcase(s, t);
 	runner = srunner_create(s);
 	srunner_run_all(runner, CK_ENV);
