@@ -498,6 +498,32 @@ START_TEST(sizes_have_a_limit)
 }
 END_TEST
 
+/* What came again says nothing of a packet of which something else was given up. */
+START_TEST(packet_ends_as_what_was_given_up)
+{
+	struct got g = got_of(100);
+	struct sctp *t = table_new(&roomy, &g);
+	uint8_t *text = calloc(1, 65000), *bytes = malloc(66000);
+	size_t len = chunk_put(bytes, FIRST, 1, 0, 0, text, 65000);
+	struct sctp_packet p = packet_of(1, bytes, len, START);
+
+	add(t, WHOLE, 9, 0, "one", 0);
+	sctp_add(t, &p);
+	len = chunk_put(bytes, 0, 2, 0, 0, text, 60000);
+	len += chunk_put(bytes + len, WHOLE, 9, 1, 0, "one", 3);
+	p = packet_of(1, bytes, len, START);
+	sctp_add(t, &p);
+	ck_assert(got_is(&g, "one|"));
+	ck_assert_uint_eq(COUNT(t, duplicates), 1);
+	ck_assert_uint_eq(COUNT(t, oversize), 2);
+	ck_assert_uint_eq(COUNT(t, stale), 0);
+	sctp_free(t);
+	free(text);
+	free(bytes);
+	free(g.bytes);
+}
+END_TEST
+
 START_TEST(too_little_and_too_much_is_refused)
 {
 	struct sctp_options none = { 0, 1 << 20, 1 }, little = { 16, SCTP_MESSAGE - 1, 1 },
@@ -616,6 +642,7 @@ int main(void)
 	tcase_add_test(t, packet_of_several_chunks_ends_once);
 	tcase_add_test(t, packet_without_data_is_empty);
 	tcase_add_loop_test(t, sizes_have_a_limit, 0, 6);
+	tcase_add_test(t, packet_ends_as_what_was_given_up);
 	tcase_add_test(t, too_little_and_too_much_is_refused);
 	tcase_add_test(t, open_messages_are_bounded_and_counted);
 	tcase_add_test(t, octets_are_bounded_as_well_as_chunks);

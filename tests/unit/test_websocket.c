@@ -374,6 +374,33 @@ START_TEST(sizes_have_a_limit)
 }
 END_TEST
 
+/* A message is begun, and nothing but pings follow: it is not waited for. */
+START_TEST(pings_within_a_message_have_a_limit)
+{
+	uint8_t *bytes = malloc(200000), ping[125] = { 0 };
+	size_t len = (size_t)sprintf((char *)bytes, ANSWER), cuts[200], count = 0;
+	struct got got = got_of(1000);
+	struct websocket *w = websocket_of(&got);
+
+	len += frame_put(bytes + len, TEXT, NULL, INVITE, 20);
+	for (int i = 0; i < 1100; i++)
+		len += frame_put(bytes + len, LAST | PING, NULL, ping, sizeof(ping));
+	len += frame_put(bytes + len, LAST | CONTINUED, NULL, ping, 1);
+	len += frame_put(bytes + len, LAST | TEXT, NULL, REPLY, sizeof(REPLY) - 1);
+	for (size_t at = 1400; at < len; at += 1400)
+		cuts[count++] = at;
+	feed(w, true, bytes, len, cuts, count);
+	ck_assert_uint_eq(got.count, 1);
+	ck_assert_mem_eq(got.bytes, REPLY, sizeof(REPLY) - 1);
+	ck_assert_uint_eq(counter_get(&w->counters.oversize), 1);
+	ck_assert_uint_eq(counter_get(&w->counters.control), 1100);
+	ck_assert_uint_eq(counter_get(&w->counters.partial), 0);
+	free(w);
+	free(got.bytes);
+	free(bytes);
+}
+END_TEST
+
 START_TEST(header_of_http_has_a_limit)
 {
 	size_t len = WEBSOCKET_HTTP + 100;
@@ -575,6 +602,7 @@ int main(void)
 	tcase_add_loop_test(t, the_same_messages_however_they_are_cut, 0,
 			    (int)(sizeof(streams) / sizeof(streams[0])));
 	tcase_add_loop_test(t, sizes_have_a_limit, 0, (int)(sizeof(sizes) / sizeof(sizes[0])));
+	tcase_add_test(t, pings_within_a_message_have_a_limit);
 	tcase_add_test(t, header_of_http_has_a_limit);
 	tcase_add_loop_test(t, any_segments_give_the_same_messages, 0, ROUNDS);
 	tcase_add_loop_test(t, losses_cost_the_messages_that_they_hit, 0, ROUNDS);
