@@ -141,12 +141,6 @@ int sip_stream_begins(struct view bytes, bool is_strict)
 
 /* ---- steps: each returns how many octets it is done with, 0 if more are needed ---- */
 
-static uint32_t drop(struct sip_stream *s, const struct tcp_flow *flow, uint32_t n)
-{
-	counter_add(flow->is_synced ? &s->counters.garbage_bytes : &s->counters.unsynced_bytes, n);
-	return n;
-}
-
 /* In the middle of a line, as bodies need not end with one, what begins does so with a letter that
  * its method has, or `SIP`. */
 static int begins_in_garbage(struct view rest, bool is_mid_line)
@@ -156,35 +150,32 @@ static int begins_in_garbage(struct view rest, bool is_mid_line)
 	return sip_stream_begins(rest, true);
 }
 
-/* Octets in which nothing begins, the first of them: up to where a line does, or what may be a
- * message. */
+/* Octets in which nothing begins, the first of them: up to where something may. */
 static uint32_t drop_garbage(struct sip_stream *s, const struct tcp_flow *flow, struct memory *m,
 			     struct view rest)
 {
 	uint32_t n = 0;
 
-	m->is_in_garbage = m->is_mid_line = true;
-	while (n < rest.len && m->is_mid_line) {
-		uint8_t byte = rest.at[n++];
-
-		if (byte_ends_line(byte))
-			m->is_mid_line = false;
-		else if (n < rest.len &&
-			 begins_in_garbage((struct view){ rest.at + n, rest.len - n }, true) >= 0)
-			break;
-	}
-	return drop(s, flow, n);
+	m->is_in_garbage = true;
+	do
+		m->is_mid_line = !byte_ends_line(rest.at[n++]);
+	while (n < rest.len &&
+	       begins_in_garbage((struct view){ rest.at + n, rest.len - n }, m->is_mid_line) < 0);
+	counter_add(flow->is_synced ? &s->counters.garbage_bytes : &s->counters.unsynced_bytes, n);
+	return n;
 }
 
-static uint32_t drop_line_ends(struct sip_stream *s, const struct tcp_flow *flow, struct memory *m,
-			       struct view rest)
+static bool is_line_end(uint8_t byte)
+{
+	return byte == '\r' || byte == '\n';
+}
+
+static uint32_t take_keep_alives(struct sip_stream *s, struct view rest)
 {
 	uint32_t n = 0, lines = 0;
 
-	for (; n < rest.len && (rest.at[n] == '\r' || rest.at[n] == '\n'); n++)
+	for (; n < rest.len && is_line_end(rest.at[n]); n++)
 		lines += rest.at[n] == '\n';
-	if (m->is_in_garbage || !flow->is_synced)
-		return drop(s, flow, n);
 	counter_add(&s->counters.keep_alives, lines);
 	return n;
 }
@@ -209,14 +200,13 @@ static uint32_t give_up(struct sip_stream *s, struct memory *m, uint32_t n, bool
 static uint32_t step_between(struct sip_stream *s, struct tcp_flow *flow, struct memory *m,
 			     struct view rest)
 {
+	bool is_garbage = m->is_in_garbage || !flow->is_synced;
 	int begins;
 
-	if (!m->is_mid_line && (rest.at[0] == '\r' || rest.at[0] == '\n'))
-		return drop_line_ends(s, flow, m, rest);
-	if (m->is_in_garbage || !flow->is_synced)
-		begins = begins_in_garbage(rest, m->is_mid_line);
-	else
-		begins = sip_stream_begins(rest, false);
+	if (!is_garbage && is_line_end(rest.at[0]))
+		return take_keep_alives(s, rest);
+	begins = is_garbage ? begins_in_garbage(rest, m->is_mid_line)
+			    : sip_stream_begins(rest, false);
 	if (begins < 0)
 		return drop_garbage(s, flow, m, rest);
 	if (begins == 0)
