@@ -19,11 +19,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "capture/interface.h"
 #include "conf/clock.h"
 #include "conf/log.h"
 
@@ -74,28 +74,11 @@ struct af_packet {
 
 /* ---- the interface ---- */
 
-static int interface_ask(const char *interface, unsigned long request, struct ifreq *out)
-{
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), err = HT_OK;
-
-	if (fd < 0)
-		return -errno;
-	*out = (struct ifreq){ 0 };
-	strncpy(out->ifr_name, interface, IFNAMSIZ - 1);
-	if (ioctl(fd, request, out) < 0)
-		err = -errno;
-	close(fd);
-	return err;
-}
-
 int af_packet_dlt(const char *interface)
 {
-	struct ifreq r;
-	int err = interface_ask(interface, SIOCGIFHWADDR, &r);
+	int type = interface_type(interface);
 
-	if (err < 0)
-		return err;
-	switch (r.ifr_hwaddr.sa_family) {
+	switch (type) {
 	case ARPHRD_ETHER:
 	case ARPHRD_LOOPBACK:
 		return DLT_EN10MB;
@@ -103,35 +86,13 @@ int af_packet_dlt(const char *interface)
 	case ARPHRD_IP:
 		return DLT_RAW;
 	default:
-		return -EOPNOTSUPP;
+		return type < 0 ? type : -EOPNOTSUPP;
 	}
 }
 
-static bool interface_is_up(const char *interface)
-{
-	struct ifreq r;
-
-	return interface_ask(interface, SIOCGIFFLAGS, &r) == HT_OK && (r.ifr_flags & IFF_UP);
-}
-
-static int bind_to(const struct af_packet *a, unsigned index)
-{
-	struct sockaddr_ll at = { .sll_family = AF_PACKET,
-				  .sll_protocol = htons(ETH_P_ALL),
-				  .sll_ifindex = (int)index };
-
-	return bind(a->fd, (struct sockaddr *)&at, sizeof(at)) < 0 ? -errno : HT_OK;
-}
-
-/* By membership, which ends with the socket, however we end; a flag of the interface would stay. */
 static int promiscuous_on(const struct af_packet *a, unsigned index)
 {
-	struct packet_mreq m = { .mr_ifindex = (int)index, .mr_type = PACKET_MR_PROMISC };
-
-	if (!a->is_promiscuous)
-		return HT_OK;
-	return setsockopt(a->fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &m, sizeof(m)) < 0 ? -errno
-										       : HT_OK;
+	return a->is_promiscuous ? interface_take_all(a->fd, index) : HT_OK;
 }
 
 /* ---- the ring ---- */
@@ -346,16 +307,16 @@ static int fanout_join(struct af_packet *a)
 static int socket_prepare(struct af_packet *a, bool is_shared)
 {
 	unsigned index = if_nametoindex(a->interface);
-	int on = 1, err;
+	int err;
 
 	if (!index)
 		return -ENODEV;
-	(void)setsockopt(a->fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof(on));
+	interface_ignore_outgoing(a->fd);
 	err = a->map ? HT_OK : ring_make(a);
 	if (err == HT_OK)
 		err = filter_shut(a);
 	if (err == HT_OK)
-		err = bind_to(a, index);
+		err = interface_bind(a->fd, index);
 	if (err == HT_OK && is_shared)
 		err = fanout_join(a);
 	if (err == HT_OK)
@@ -441,7 +402,7 @@ static int socket_replace(struct af_packet *a)
 
 static int socket_rebind(struct af_packet *a, unsigned index)
 {
-	int err = bind_to(a, index);
+	int err = interface_bind(a->fd, index);
 
 	return err == HT_OK ? promiscuous_on(a, index) : err;
 }
@@ -465,15 +426,6 @@ static void interface_return(struct af_packet *a, unsigned index)
 		log_info("%s: the interface is back", a->interface);
 }
 
-static bool is_bound(const struct af_packet *a)
-{
-	struct sockaddr_ll at = { 0 };
-	socklen_t len = sizeof(at);
-
-	return a->fd >= 0 && getsockname(a->fd, (struct sockaddr *)&at, &len) == 0 &&
-	       at.sll_ifindex > 0;
-}
-
 /* All of a group let go of their sockets, since a group is of one interface. */
 static void interface_lost(struct af_packet *a)
 {
@@ -492,7 +444,7 @@ static void interface_look(struct af_packet *a)
 	bool was_down = a->is_down;
 	unsigned index;
 
-	if (!a->is_lost && is_bound(a)) {
+	if (!a->is_lost && interface_is_bound(a->fd)) {
 		a->is_down = !interface_is_up(a->interface);
 		if (a->number == 0 && a->is_down && !was_down)
 			log_warning("%s: the interface is down", a->interface);
