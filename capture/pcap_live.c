@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <net/if.h>
 #include <pcap/pcap.h>
 #include <poll.h>
 #include <stdatomic.h>
@@ -13,6 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "capture/interface.h"
 #include "conf/clock.h"
 #include "conf/log.h"
 
@@ -22,14 +24,23 @@
 #define LOOK_US	       1000000
 #define BUSY_MS	       5
 #define LAST_READ_US   1000000
-#define QUIET_TURNS    3 /* of BUFFER_MS each, at the end */
+
+/* One of libpcap; what it says of itself begins at 0 with it. */
+struct handle {
+	pcap_t *pcap; /* NULL: none */
+	int type;     /* of the interface, ARPHRD_*; < 0: it is none, such as `any` */
+	int dlt;
+	bool is_nano;
+	uint32_t received, dropped; /* the library's counters when they were last looked at */
+	uint64_t passed; /* frames that the kernel says have passed and are in its ring */
+	uint64_t taken;	 /* frames that we had in hand */
+};
 
 struct pcap_live {
 	struct pcap_live_options is;
-	pcap_t *pcap; /* NULL: the interface is gone */
-	int dlt;
-	bool is_nano;
-	uint32_t drops_seen; /* the library's 32-bit counter when it was last looked at */
+	struct handle h;
+	bool is_lost; /* the interface is gone */
+	bool is_down;
 
 	_Atomic bool stop;
 	int wake_fd;
@@ -56,177 +67,275 @@ static int error_of(int status)
 	}
 }
 
-static int filter_set(struct pcap_live *l, char *why)
+static const char *link_name(int dlt)
+{
+	const char *name = pcap_datalink_val_to_name(dlt);
+
+	return name ? name : "its link header";
+}
+
+static int filter_set(const struct pcap_live *l, const struct handle *h, char *why)
 {
 	struct bpf_wish wish = l->is.filter;
 	struct sock_fprog made;
 	struct bpf_program program;
 	int err;
 
-	wish.dlt = l->dlt;
-	wish.handle = l->pcap;
+	wish.dlt = h->dlt;
+	wish.handle = h->pcap;
 	err = bpf_make(&made, &wish, why);
 	if (err == -EOPNOTSUPP) {
 		log_info("%s: %s has no filter by ports, everything is looked at", l->is.interface,
-			 pcap_datalink_val_to_name(l->dlt) ? pcap_datalink_val_to_name(l->dlt)
-							   : "its link header");
+			 link_name(h->dlt));
 		return HT_OK;
 	}
 	if (err < 0)
 		return err;
 	program = (struct bpf_program){ .bf_len = made.len, .bf_insns = (void *)made.filter };
-	if (pcap_setfilter(l->pcap, &program) < 0) {
-		snprintf(why, WHY_BYTES, "%s", pcap_geterr(l->pcap));
+	if (pcap_setfilter(h->pcap, &program) < 0) {
+		snprintf(why, WHY_BYTES, "%s", pcap_geterr(h->pcap));
 		err = -EIO;
 	}
 	bpf_free(&made);
 	return err;
 }
 
-static int handle_activate(struct pcap_live *l, char *why)
+static int handle_activate(const struct pcap_live *l, struct handle *h, char *why)
 {
 	uint64_t buffer = l->is.buffer_bytes < INT_MAX ? l->is.buffer_bytes : INT_MAX;
 	int status;
 
 	/* None of these fails before the handle is active. */
-	pcap_set_snaplen(l->pcap, SNAP_BYTES);
-	pcap_set_promisc(l->pcap, l->is.is_promiscuous);
-	pcap_set_timeout(l->pcap, BUFFER_MS);
-	pcap_set_buffer_size(l->pcap, (int)buffer);
-	l->is_nano = pcap_set_tstamp_precision(l->pcap, PCAP_TSTAMP_PRECISION_NANO) == 0;
-	status = pcap_activate(l->pcap);
+	pcap_set_snaplen(h->pcap, SNAP_BYTES);
+	pcap_set_promisc(h->pcap, l->is.is_promiscuous);
+	pcap_set_timeout(h->pcap, BUFFER_MS);
+	pcap_set_buffer_size(h->pcap, (int)buffer);
+	h->is_nano = pcap_set_tstamp_precision(h->pcap, PCAP_TSTAMP_PRECISION_NANO) == 0;
+	status = pcap_activate(h->pcap);
 	if (status < 0) {
-		const char *more = pcap_geterr(l->pcap);
+		const char *what = pcap_statustostr(status), *more = pcap_geterr(h->pcap);
+		const char *hint =
+			error_of(status) == -EPERM ? "; capturing needs CAP_NET_RAW" : "";
 
-		snprintf(why, WHY_BYTES, "%s", *more ? more : pcap_statustostr(status));
+		if (strcmp(what, more) == 0)
+			more = "";
+		snprintf(why, WHY_BYTES, "%s%s%s%s", what, *more ? ": " : "", more, hint);
 		return error_of(status);
 	}
-	if (status > 0)
+	/* That `any` cannot be promiscuous is no news. */
+	if (status > 0 && status != PCAP_WARNING_PROMISC_NOTSUP)
 		log_warning("%s: %s", l->is.interface, pcap_statustostr(status));
-	l->dlt = pcap_datalink(l->pcap);
-	/* What this host sends; where that cannot be told it is taken, too. */
-	if (pcap_setdirection(l->pcap, PCAP_D_IN) < 0)
+	h->dlt = pcap_datalink(h->pcap);
+	interface_ignore_outgoing(pcap_fileno(h->pcap));
+	/* On older kernels libpcap leaves it out; where that cannot be told it is taken, too. */
+	if (pcap_setdirection(h->pcap, PCAP_D_IN) < 0)
 		log_info("%s: what this host sends is captured, too", l->is.interface);
 	return HT_OK;
 }
 
-static void handle_close(struct pcap_live *l)
+static void handle_close(struct handle *h)
 {
-	if (l->pcap)
-		pcap_close(l->pcap);
-	l->pcap = NULL;
+	if (h->pcap)
+		pcap_close(h->pcap);
+	h->pcap = NULL;
 }
 
-/* @param why  WHY_BYTES; set after an error. */
-static int handle_open(struct pcap_live *l, char *why)
+/* What came before there was a filter is libpcap's to sort out. */
+static void counters_begin(struct handle *h)
 {
+	struct pcap_stat s = { 0 };
+
+	if (pcap_stats(h->pcap, &s) < 0)
+		return;
+	h->received = s.ps_recv;
+	h->dropped = s.ps_drop;
+}
+
+/* @param why  WHY_BYTES; set after an error, when @p out is as it was. */
+static int handle_open(const struct pcap_live *l, struct handle *out, char *why)
+{
+	struct handle h = { .type = interface_type(l->is.interface) };
 	char error[PCAP_ERRBUF_SIZE] = "";
 	int err;
 
 	why[0] = '\0';
-	l->drops_seen = 0;
-	l->pcap = pcap_create(l->is.interface, error);
-	if (!l->pcap) {
+	h.pcap = pcap_create(l->is.interface, error);
+	if (!h.pcap) {
 		snprintf(why, WHY_BYTES, "%s", error);
 		return -EIO;
 	}
-	err = handle_activate(l, why);
+	err = handle_activate(l, &h, why);
 	if (err == HT_OK)
-		err = filter_set(l, why);
-	if (err == HT_OK && pcap_setnonblock(l->pcap, 1, error) < 0) {
+		err = filter_set(l, &h, why);
+	if (err == HT_OK && pcap_setnonblock(h.pcap, 1, error) < 0) {
 		snprintf(why, WHY_BYTES, "%s", error);
 		err = -EIO;
 	}
-	if (err < 0)
-		handle_close(l);
-	return err;
+	if (err < 0) {
+		handle_close(&h);
+		return err;
+	}
+	counters_begin(&h);
+	*out = h;
+	return HT_OK;
 }
 
 /* ---- frames ---- */
 
-static void frame(u_char *user, const struct pcap_pkthdr *h, const u_char *bytes)
+static void frame(u_char *user, const struct pcap_pkthdr *p, const u_char *bytes)
 {
 	struct pcap_live *l = (void *)user;
-	uint64_t fraction = (uint64_t)h->ts.tv_usec;
-	struct captured c = { .bytes = { bytes, h->caplen },
-			      .wire_len = h->len,
-			      .link = (uint16_t)l->dlt,
-			      .ts_us = (uint64_t)h->ts.tv_sec * 1000000 +
-				       (l->is_nano ? fraction / 1000 : fraction) };
+	uint64_t fraction = (uint64_t)p->ts.tv_usec;
+	struct captured c = { .bytes = { bytes, p->caplen },
+			      .wire_len = p->len,
+			      .link = (uint16_t)l->h.dlt,
+			      .ts_us = (uint64_t)p->ts.tv_sec * 1000000 +
+				       (l->h.is_nano ? fraction / 1000 : fraction) };
 
 	if (!l->is_in_batch)
 		l->ops->begin(l->ctx, clock_wall_us(), clock_mono_us());
 	l->is_in_batch = true;
+	l->h.taken++;
 	counter_add(&l->counters->seen, 1);
 	l->ops->frame(l->ctx, &c);
 	counter_add(&l->counters->delivered, 1);
 }
 
-static void statistics_take(struct pcap_live *l)
+/* @return how many frames there were; < 0 after an error of libpcap. */
+static int frames_take(struct pcap_live *l)
 {
-	struct pcap_stat s;
-	uint32_t more;
+	int n = pcap_dispatch(l->h.pcap, FRAMES_A_BATCH, frame, (u_char *)l);
 
-	if (!l->pcap || pcap_stats(l->pcap, &s) < 0)
-		return;
-	more = (uint32_t)s.ps_drop - l->drops_seen;
-	l->drops_seen = (uint32_t)s.ps_drop;
-	counter_add(&l->counters->seen, more);
-	counter_add(&l->counters->kernel_dropped, more);
-}
-
-static void interface_lost(struct pcap_live *l)
-{
-	log_warning("%s: %s; it is tried again each second", l->is.interface, pcap_geterr(l->pcap));
-	statistics_take(l);
-	handle_close(l);
-}
-
-/* @return how many frames there were. */
-static int batch_take(struct pcap_live *l)
-{
-	int n;
-
-	if (!l->pcap)
-		return 0;
-	n = pcap_dispatch(l->pcap, FRAMES_A_BATCH, frame, (u_char *)l);
 	if (l->is_in_batch)
 		l->ops->end(l->ctx);
 	l->is_in_batch = false;
-	if (n < 0 && n != PCAP_ERROR_BREAK)
-		interface_lost(l);
-	return n > 0 ? n : 0;
+	return n;
 }
 
-static void interface_look(struct pcap_live *l)
+/* Its counters have 32 bits. */
+static void statistics_take(struct pcap_live *l)
 {
-	static struct log_limit limit;
-	char why[WHY_BYTES];
+	struct handle *h = &l->h;
+	uint32_t received, dropped;
+	struct pcap_stat s = { 0 };
 
-	statistics_take(l);
-	if (l->pcap)
+	if (pcap_stats(h->pcap, &s) < 0)
 		return;
-	if (handle_open(l, why) == HT_OK)
-		log_info("%s: captured again", l->is.interface);
-	else
-		log_limited(&limit, LOG_LEVEL_WARNING, "%s: cannot be captured: %s",
-			    l->is.interface, why);
+	received = (uint32_t)s.ps_recv - h->received;
+	dropped = (uint32_t)s.ps_drop - h->dropped;
+	h->received += received;
+	h->dropped += dropped;
+	h->passed += received - dropped; /* those that were dropped are among the received */
+	counter_add(&l->counters->seen, dropped);
+	counter_add(&l->counters->kernel_dropped, dropped);
 }
-
-/* ---- the thread ---- */
 
 static void wait_for_more(struct pcap_live *l, int ms)
 {
-	int fd = l->pcap ? pcap_get_selectable_fd(l->pcap) : -1;
+	int fd = l->is_lost ? -1 : pcap_get_selectable_fd(l->h.pcap);
 	struct pollfd p[] = { { .fd = fd, .events = POLLIN },
 			      { .fd = l->wake_fd, .events = POLLIN } };
 	uint64_t n;
 
-	if (l->pcap && fd < 0 && ms > BUFFER_MS)
+	if (!l->is_lost && fd < 0 && ms > BUFFER_MS)
 		ms = BUFFER_MS; /* there is nothing to wait for */
 	if (poll(p, 2, ms) > 0 && p[1].revents && read(l->wake_fd, &n, sizeof(n)) < 0)
 		log_debug("%s: %s", l->is.interface, ht_strerror(-errno));
 }
+
+/* What has passed the filter is given; the kernel hands over the last of it after BUFFER_MS. */
+static void drain(struct pcap_live *l)
+{
+	uint64_t until = clock_mono_us() + LAST_READ_US;
+
+	do {
+		statistics_take(l);
+		if (frames_take(l) > 0)
+			continue;
+		if (l->h.taken >= l->h.passed)
+			break;
+		wait_for_more(l, BUFFER_MS);
+	} while (clock_mono_us() < until);
+}
+
+/* ---- interfaces that come and go ---- */
+
+static void interface_lost(struct pcap_live *l, const char *why)
+{
+	l->is_lost = true;
+	log_warning("%s: %s; it is taken again when it returns", l->is.interface, why);
+	drain(l);
+}
+
+/* The socket is libpcap's, and so is the ring that stays; that it is of another interface now is
+ * nothing to it. Unlike opening another this needs no rights. */
+static int socket_rebind(const struct pcap_live *l, unsigned index)
+{
+	int fd = pcap_fileno(l->h.pcap);
+	int err = interface_bind(fd, index);
+
+	return err == HT_OK && l->is.is_promiscuous && index ? interface_take_all(fd, index) : err;
+}
+
+/* Another kind of interface, or one that libpcap takes by other means. */
+static int handle_replace(struct pcap_live *l, char *why)
+{
+	struct handle h;
+	int err = handle_open(l, &h, why);
+
+	if (err < 0)
+		return err;
+	handle_close(&l->h);
+	l->h = h;
+	return HT_OK;
+}
+
+static void interface_return(struct pcap_live *l)
+{
+	static struct log_limit limit;
+	int type = interface_type(l->is.interface);
+	char why[WHY_BYTES] = "";
+	int err = -EOPNOTSUPP;
+
+	if (l->h.type >= 0 && type < 0)
+		return; /* not yet */
+	if (type == l->h.type)
+		err = socket_rebind(l, if_nametoindex(l->is.interface));
+	if (err < 0)
+		err = handle_replace(l, why);
+	if (err < 0) {
+		log_limited(&limit, LOG_LEVEL_ERROR,
+			    "%s: the interface is back, but cannot be captured: %s",
+			    l->is.interface, why);
+		return;
+	}
+	l->is_lost = false;
+	log_info("%s: the interface is back", l->is.interface);
+}
+
+static void interface_look(struct pcap_live *l)
+{
+	bool was_down = l->is_down;
+
+	if (l->is_lost) {
+		interface_return(l);
+		return;
+	}
+	statistics_take(l);
+	if (l->h.type < 0)
+		return;
+	if (!interface_is_bound(pcap_fileno(l->h.pcap))) {
+		interface_lost(l, "the interface is gone");
+		return;
+	}
+	l->is_down = !interface_is_up(l->is.interface);
+	if (l->is_down && !was_down)
+		log_warning("%s: the interface is down", l->is.interface);
+	else if (!l->is_down && was_down)
+		log_info("%s: the interface is up", l->is.interface);
+}
+
+/* ---- the thread ---- */
 
 /* From now on nothing passes. Past libpcap, which would filter what lies in its buffer, too; where
  * there is no socket, what comes is taken to the end of the second. */
@@ -235,25 +344,19 @@ static void shut(const struct pcap_live *l)
 	struct sock_filter nothing = { .code = BPF_RET | BPF_K, .k = 0 };
 	struct sock_fprog program = { .len = 1, .filter = &nothing };
 
-	if (setsockopt(pcap_fileno(l->pcap), SOL_SOCKET, SO_ATTACH_FILTER, &program,
+	if (setsockopt(pcap_fileno(l->h.pcap), SOL_SOCKET, SO_ATTACH_FILTER, &program,
 		       sizeof(program)) < 0)
 		log_debug("%s: %s", l->is.interface, ht_strerror(-errno));
 }
 
-static void read_the_rest(struct pcap_live *l)
+/* @return how many frames there were. */
+static int turn(struct pcap_live *l)
 {
-	uint64_t until = clock_mono_us() + LAST_READ_US;
+	int n = l->is_lost ? 0 : frames_take(l);
 
-	if (!l->pcap)
-		return;
-	shut(l);
-	for (int quiet = 0; quiet < QUIET_TURNS && clock_mono_us() < until; quiet++) {
-		if (batch_take(l) > 0)
-			quiet = -1;
-		else
-			wait_for_more(l, BUFFER_MS);
-	}
-	statistics_take(l);
+	if (n < 0)
+		interface_lost(l, pcap_geterr(l->h.pcap));
+	return n > 0 ? n : 0;
 }
 
 void pcap_live_run(struct pcap_live *l, const struct source_ops *ops, void *ctx,
@@ -265,7 +368,7 @@ void pcap_live_run(struct pcap_live *l, const struct source_ops *ops, void *ctx,
 	l->ctx = ctx;
 	l->counters = counters;
 	while (!atomic_load_explicit(&l->stop, memory_order_relaxed)) {
-		int n = batch_take(l);
+		int n = turn(l);
 		uint64_t now = clock_mono_us();
 		bool is_busy;
 
@@ -277,7 +380,8 @@ void pcap_live_run(struct pcap_live *l, const struct source_ops *ops, void *ctx,
 		if (n == 0)
 			wait_for_more(l, is_busy ? BUSY_MS : (int)((look_us - now) / 1000) + 1);
 	}
-	read_the_rest(l);
+	shut(l);
+	drain(l);
 }
 
 void pcap_live_stop(struct pcap_live *l)
@@ -302,7 +406,7 @@ int pcap_live_open(struct pcap_live **out, const struct pcap_live_options *o)
 		return -ENOMEM;
 	l->is = *o;
 	l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	err = l->wake_fd < 0 ? -errno : handle_open(l, why);
+	err = l->wake_fd < 0 ? -errno : handle_open(l, &l->h, why);
 	if (err < 0) {
 		log_error("%s: cannot be captured: %s", o->interface,
 			  why[0] ? why : ht_strerror(err));
@@ -317,7 +421,7 @@ void pcap_live_close(struct pcap_live *l)
 {
 	if (!l)
 		return;
-	handle_close(l);
+	handle_close(&l->h);
 	if (l->wake_fd >= 0)
 		close(l->wake_fd);
 	free(l);

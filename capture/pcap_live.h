@@ -3,7 +3,8 @@
  * An interface by libpcap: for what the rings of af_packet.h do not take, such as `any` or link
  * headers that are not Ethernet's. One thread; VLAN tags are in the frame.
  *
- * An interface that goes away is opened again when it returns, which needs the right to do so.
+ * Opening needs CAP_NET_RAW. Running does not: an interface that went away and returns is taken
+ * again by the same handle, unless it has become another kind of interface.
  *
  * Threads: a source belongs to one; pcap_live_stop() may come from any.
  */

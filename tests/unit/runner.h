@@ -7,6 +7,7 @@
 #include <check.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -47,6 +48,7 @@ struct runner {
 	bool is_in_batch;
 	size_t batches;
 	size_t count;
+	_Atomic uint32_t last; /* number of the last one */
 	struct got *got;
 };
 
@@ -80,6 +82,7 @@ static inline void on_frame(void *ctx, const struct captured *c)
 	memcpy(g->head, c->bytes.at, c->bytes.len < HEAD_BYTES ? c->bytes.len : HEAD_BYTES);
 	if (c->bytes.len >= 4)
 		memcpy(&g->number, c->bytes.at + c->bytes.len - 4, 4);
+	atomic_store(&r->last, g->number);
 }
 
 static inline void on_end(void *ctx)
@@ -175,11 +178,33 @@ static inline struct frame_bytes numbered(const char *layers, uint32_t number)
 	return f;
 }
 
+/* As long as @p size. */
+static inline void send_sized(int fd, const char *layers, size_t size, uint32_t number)
+{
+	static struct frame_bytes f;
+
+	f = frame_of_layers(layers);
+	while (f.len + 4 < size)
+		frame_put(&f, f.at, size - 4 - f.len < 40 ? size - 4 - f.len : 40);
+	frame_put(&f, &number, 4);
+	veth_send(fd, f.at, f.len);
+}
+
 static inline void send_numbered(int fd, const char *layers, uint32_t number)
 {
 	struct frame_bytes f = numbered(layers, number);
 
 	veth_send(fd, f.at, f.len);
+}
+
+/* The frame with this number has come, and with it all that were sent before. */
+static inline void wait_for_number(struct runner *r, uint32_t number)
+{
+	uint64_t until = clock_mono_us() + DEADLINE_US;
+
+	while (atomic_load(&r->last) != number && clock_mono_us() < until)
+		nap();
+	ck_assert_uint_eq(atomic_load(&r->last), number);
 }
 
 /* Send until one comes through, which is when the interface has been taken again. */
@@ -200,4 +225,18 @@ static inline void wait_until_it_sees(struct runner *r, unsigned rings, int fd, 
 static inline bool is_promiscuous(void)
 {
 	return system("ip -d link show near | grep -q 'promiscuity 1'") == 0;
+}
+
+/* A socket that is opened before a source has a frame after the source has it. */
+static inline int witness_open(void)
+{
+	int fd = veth_sender("near");
+	struct sockaddr_ll at = { .sll_family = AF_PACKET,
+				  .sll_protocol = htons(ETH_P_ALL),
+				  .sll_ifindex = (int)if_nametoindex("near") };
+	struct timeval patience = { .tv_sec = 20 };
+
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+	ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
+	return fd;
 }

@@ -217,55 +217,59 @@ START_TEST(burst_within_the_ring_loses_nothing)
 }
 END_TEST
 
-/* The thread stands still until the ring has long been full; what is lost is counted, frame by
+static void send_of_flow(int fd, uint32_t number)
+{
+	char layers[64];
+
+	snprintf(layers, sizeof(layers), "eth=0800 ip4=17 ports=%u:5060", 20000 + number % 50);
+	send_numbered(fd, layers, number);
+}
+
+/* The threads stand still until the rings have long been full; what is lost is counted, frame by
  * frame. */
 START_TEST(burst_beyond_the_ring_is_counted)
 {
-	struct runner r = { 0 };
-	struct af_packet_options o = usual(1);
+	struct runner r[2] = { 0 };
+	unsigned rings = (unsigned)_i;
+	struct af_packet_options o = usual(rings);
+	uint64_t count = 0, dropped = 0;
 	int fd;
 
 	if (!veth_make("burst_beyond_the_ring_is_counted"))
 		return;
-	r.waits_at_first = true;
+	r[0].waits_at_first = r[1].waits_at_first = true;
 	o.ring_bytes = MIB;
-	open_rings(&r, &o);
-	ck_assert_uint_eq(af_packet_ring_bytes(r.source), MIB);
+	open_rings(r, &o);
+	ck_assert_uint_eq(af_packet_ring_bytes(r[0].source), MIB);
 	fd = veth_sender("far");
-	send_numbered(fd, "eth=0800 ip4=17 ports=1:5060", 0);
-	while (sem_wait(&r.first) < 0)
-		;
-	for (uint32_t i = 1; i < 30000; i++)
-		send_numbered(fd, "eth=0800 ip4=17 ports=1:5060", i);
-	sem_post(&r.gate);
-	wait_for(&r, 1, 30000);
-	send_numbered(fd, "eth=0800 ip4=17 ports=1:5060", 30000); /* it goes on */
-	wait_for(&r, 1, 30001);
-	runner_stop(&r);
-	ck_assert_uint_gt(counter_get(&r.counters.kernel_dropped), 10000);
-	ck_assert_uint_gt(counter_get(&r.counters.freezes), 0);
-	ck_assert_uint_gt(r.count, 1000);
-	ck_assert_uint_eq(r.got[r.count - 1].number, 30000);
-	for (size_t i = 1; i < r.count; i++)
-		ck_assert_uint_gt(r.got[i].number, r.got[i - 1].number);
+	for (uint32_t i = 0; i < 50; i++) /* each ring has some */
+		send_of_flow(fd, i);
+	for (unsigned i = 0; i < rings; i++) {
+		while (sem_wait(&r[i].first) < 0)
+			;
+	}
+	for (uint32_t i = 50; i < 30000; i++)
+		send_of_flow(fd, i);
+	for (unsigned i = 0; i < rings; i++)
+		sem_post(&r[i].gate);
+	wait_for(r, rings, 30000);
+	send_of_flow(fd, 30000); /* it goes on */
+	wait_for(r, rings, 30001);
+	for (unsigned i = 0; i < rings; i++) {
+		runner_stop(&r[i]);
+		ck_assert_uint_gt(counter_get(&r[i].counters.freezes), 0);
+		for (size_t n = 1; n < r[i].count; n++)
+			ck_assert_uint_gt(r[i].got[n].number, r[i].got[n - 1].number);
+		count += r[i].count;
+		dropped += counter_get(&r[i].counters.kernel_dropped);
+		runner_fini(&r[i]);
+	}
+	ck_assert_uint_gt(dropped, 10000);
+	ck_assert_uint_gt(count, 1000);
+	ck_assert_uint_eq(count + dropped, 30001);
 	close(fd);
-	runner_fini(&r);
 }
 END_TEST
-
-/* A socket that is opened before a ring has a frame after the ring has it. */
-static int witness_open(void)
-{
-	int fd = veth_sender("near");
-	struct sockaddr_ll at = { .sll_family = AF_PACKET,
-				  .sll_protocol = htons(ETH_P_ALL),
-				  .sll_ifindex = (int)if_nametoindex("near") };
-	struct timeval patience = { .tv_sec = 20 };
-
-	ck_assert_int_eq(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
-	ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
-	return fd;
-}
 
 /* What the thread has not looked at when it is told to stop. */
 START_TEST(what_lies_in_the_ring_at_the_end_is_given)
@@ -404,26 +408,34 @@ START_TEST(promiscuous_only_while_it_is_open)
 }
 END_TEST
 
+/* Up to the largest that there is, in the smallest ring. */
 START_TEST(larger_frames_are_whole_when_the_mtu_grows)
 {
+	static const unsigned sizes[] = { 9000, 65535, 65535, 65535 };
 	struct runner r = { 0 };
 	struct af_packet_options o = usual(1);
-	struct frame_bytes f;
 	int fd;
 
 	if (!veth_make("larger_frames_are_whole_when_the_mtu_grows"))
 		return;
+	o.ring_bytes = MIB;
 	open_rings(&r, &o);
-	shell("ip link set near mtu 9000 && ip link set far mtu 9000");
+	shell("ip link set near mtu 65535 && ip link set far mtu 65535");
 	fd = veth_sender("far");
-	f = numbered("eth=0800 ip4=17 ports=1:5060", 7);
-	while (f.len < 9000)
-		frame_put(&f, f.at, 40);
-	veth_send(fd, f.at, f.len);
-	wait_for(&r, 1, 1);
+	for (unsigned i = 0; i < 4; i++)
+		send_sized(fd, "eth=0800 ip4=17 ports=1:5060", sizes[i], i);
+	wait_for(&r, 1, 4);
+	shell("ip link set near mtu 1500 && ip link set far mtu 1500");
+	send_numbered(fd, "eth=0800 ip4=17 ports=1:5060", 4);
+	wait_for(&r, 1, 5);
 	runner_stop(&r);
-	ck_assert_uint_eq(r.got[0].len, f.len);
-	ck_assert_uint_eq(r.got[0].wire_len, f.len);
+	ck_assert_uint_eq(r.count, 5);
+	for (unsigned i = 0; i < 4; i++) {
+		ck_assert_uint_eq(r.got[i].number, i);
+		ck_assert_uint_eq(r.got[i].len, sizes[i]);
+		ck_assert_uint_eq(r.got[i].wire_len, sizes[i]);
+	}
+	ck_assert_uint_eq(r.got[4].number, 4);
 	close(fd);
 	runner_fini(&r);
 }
@@ -475,6 +487,65 @@ START_TEST(interface_that_returns_is_taken_again)
 	fd = veth_sender("far");
 	wait_until_it_sees(r, rings, fd, 1);
 	ck_assert(system("ip -d link show near | grep -q 'promiscuity 0'") != 0);
+	for (unsigned i = 0; i < rings; i++) {
+		runner_stop(&r[i]);
+		runner_fini(&r[i]);
+	}
+	close(fd);
+}
+END_TEST
+
+/* What was in the ring when it went, of one ring and of a group, where the ring goes, too. */
+START_TEST(interface_that_goes_leaves_what_it_brought)
+{
+	struct runner r[2] = { 0 };
+	unsigned rings = (unsigned)_i;
+	struct af_packet_options o = usual(rings);
+	uint8_t seen[2048];
+	int fd, witness;
+
+	if (!veth_make("interface_that_goes_leaves_what_it_brought"))
+		return;
+	/* All of them are of one flow. */
+	r[0].waits_at_first = r[1].waits_at_first = true;
+	witness = witness_open();
+	open_rings(r, &o);
+	fd = veth_sender("far");
+	send_numbered(fd, "eth=0800 ip4=17 ports=1:5060", 0);
+	ck_assert_int_gt(recv(witness, seen, sizeof(seen), 0), 0);
+	for (uint32_t i = 1; i < 500; i++) {
+		send_numbered(fd, "eth=0800 ip4=17 ports=1:5060", i);
+		ck_assert_int_gt(recv(witness, seen, sizeof(seen), 0), 0);
+	}
+	shell("ip link del near");
+	for (unsigned i = 0; i < rings; i++)
+		sem_post(&r[i].gate);
+	wait_for(r, rings, 500);
+	for (unsigned i = 0; i < rings; i++) {
+		runner_stop(&r[i]);
+		ck_assert(r[i].count == 0 || r[i].count == 500);
+		runner_fini(&r[i]);
+	}
+	close(fd);
+	close(witness);
+}
+END_TEST
+
+/* It ends while there is nothing to read from. */
+START_TEST(stops_while_the_interface_is_gone)
+{
+	struct runner r[2] = { 0 };
+	unsigned rings = (unsigned)_i;
+	struct af_packet_options o = usual(rings);
+	int fd;
+
+	if (!veth_make("stops_while_the_interface_is_gone"))
+		return;
+	open_rings(r, &o);
+	fd = veth_sender("far");
+	send_numbered(fd, "eth=0800 ip4=17 ports=1:5060", 1);
+	wait_for(r, rings, 1);
+	shell("ip link del near");
 	for (unsigned i = 0; i < rings; i++) {
 		runner_stop(&r[i]);
 		runner_fini(&r[i]);
@@ -557,7 +628,7 @@ static Suite *af_packet_suite(void)
 	tcase_add_loop_test(t, what_this_host_sends_is_left_out, 1, 3);
 	tcase_add_test(t, filter_decides_what_is_seen_and_how_much_of_it);
 	tcase_add_test(t, burst_within_the_ring_loses_nothing);
-	tcase_add_test(t, burst_beyond_the_ring_is_counted);
+	tcase_add_loop_test(t, burst_beyond_the_ring_is_counted, 1, 3);
 	tcase_add_test(t, what_lies_in_the_ring_at_the_end_is_given);
 	tcase_add_test(t, both_directions_of_a_flow_are_in_one_ring);
 	tcase_add_test(t, fragments_come_as_one);
@@ -565,6 +636,8 @@ static Suite *af_packet_suite(void)
 	tcase_add_test(t, larger_frames_are_whole_when_the_mtu_grows);
 	tcase_add_loop_test(t, interface_that_was_down_goes_on, 1, 3);
 	tcase_add_loop_test(t, interface_that_returns_is_taken_again, 1, 3);
+	tcase_add_loop_test(t, interface_that_goes_leaves_what_it_brought, 1, 3);
+	tcase_add_loop_test(t, stops_while_the_interface_is_gone, 1, 3);
 	tcase_add_test(t, ring_shrinks_until_there_is_memory);
 	tcase_add_test(t, interface_that_cannot_be_taken_is_refused);
 	tcase_add_test(t, opening_needs_the_right);

@@ -72,7 +72,7 @@ static inline void veth_send(int fd, const void *bytes, size_t len)
 
 struct frame_bytes {
 	size_t len;
-	uint8_t at[9600];
+	uint8_t at[65600];
 };
 
 static inline void frame_put(struct frame_bytes *f, const void *from, size_t n)
