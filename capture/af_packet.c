@@ -37,6 +37,7 @@
 #define LOOK_US	      1000000
 #define BUSY_MS	      5
 #define LAST_READ_US  1000000
+#define SPARES	      4 /* returns of an interface without rights, of each ring of a group */
 #ifndef PACKET_FANOUT_FLAG_IGNORE_OUTGOING /* newer than some headers */
 #define PACKET_FANOUT_FLAG_IGNORE_OUTGOING 0x4000
 #endif
@@ -50,8 +51,9 @@ struct af_packet {
 	char interface[IFNAMSIZ];
 	unsigned number; /* of the ring; the first one logs what concerns all */
 	int fd;
-	int spare_fd; /* for when `fd` cannot be bound again; -1: none */
-	int fanout;   /* PACKET_FANOUT id; NO_GROUP: the only ring */
+	int spares[SPARES]; /* for when `fd` cannot be bound again */
+	unsigned spare_count;
+	int fanout; /* PACKET_FANOUT id; NO_GROUP: the only ring */
 	int dlt;
 	bool is_promiscuous;
 	bool is_lost; /* the interface is gone */
@@ -376,15 +378,24 @@ static void drain(struct af_packet *a)
 	} while (clock_mono_us() < until);
 }
 
+static void spares_fill(struct af_packet *a)
+{
+	while (a->spare_count < SPARES) {
+		int fd = socket_new();
+
+		if (fd < 0)
+			return;
+		a->spares[a->spare_count++] = fd;
+	}
+}
+
 /* A socket that shares packets cannot be bound again; what fails is tried again with the same. */
 static int socket_replace(struct af_packet *a)
 {
 	int err;
 
-	if (a->fd < 0) {
-		a->fd = a->spare_fd >= 0 ? a->spare_fd : socket_new();
-		a->spare_fd = -1;
-	}
+	if (a->fd < 0)
+		a->fd = a->spare_count ? a->spares[--a->spare_count] : socket_new();
 	if (a->fd < 0)
 		return a->fd;
 	err = socket_prepare(a, true);
@@ -392,11 +403,10 @@ static int socket_replace(struct af_packet *a)
 		err = filter_open(a);
 	if (err < 0)
 		return err;
-	a->spare_fd = socket_new();
-	if (a->spare_fd < 0 && a->number == 0)
-		log_warning(
-			"%s: when the interface goes away again, only a restart takes it back: %s",
-			a->interface, ht_strerror(a->spare_fd));
+	spares_fill(a);
+	if (a->spare_count == 0 && a->number == 0)
+		log_warning("%s: when the interface goes away again, only a restart takes it back",
+			    a->interface);
 	return HT_OK;
 }
 
@@ -544,7 +554,7 @@ static int ring_open(struct af_packet *a, const struct af_packet_options *o, int
 	if (a->fd < 0)
 		return a->fd;
 	if (is_shared)
-		a->spare_fd = socket_new();
+		spares_fill(a);
 	return socket_prepare(a, is_shared);
 }
 
@@ -569,7 +579,7 @@ int af_packet_open(struct af_packet **out, const struct af_packet_options *o)
 			break;
 		}
 		out[i]->number = i;
-		out[i]->fd = out[i]->spare_fd = out[i]->wake_fd = -1;
+		out[i]->fd = out[i]->wake_fd = -1;
 		err = ring_open(out[i], o, fanout);
 		fanout = out[i]->fanout;
 	}
@@ -590,8 +600,8 @@ void af_packet_close(struct af_packet *a)
 	if (!a)
 		return;
 	socket_drop(a);
-	if (a->spare_fd >= 0)
-		close(a->spare_fd);
+	while (a->spare_count)
+		close(a->spares[--a->spare_count]);
 	if (a->wake_fd >= 0)
 		close(a->wake_fd);
 	free(a->filter.filter);

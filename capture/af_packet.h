@@ -7,7 +7,7 @@
  *
  * Opening needs CAP_NET_RAW, running does not: an interface that went away and returns is bound
  * again on the same socket, or, since a socket that shares packets with others cannot be, on one
- * that was opened for that; a second return needs the right to open another.
+ * of four that were opened for that; a fifth return needs the right to open another.
  *
  * Threads: a ring belongs to one; af_packet_stop() may come from any. Memory: running allocates
  * nothing.

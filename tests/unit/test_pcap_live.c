@@ -368,7 +368,7 @@ START_TEST(interface_that_was_down_goes_on)
 	send_numbered(fd, SIP, 1);
 	wait_for(&r, 1, 1);
 	shell("ip link set near down && ip link set near up");
-	wait_until_it_sees(&r, 1, fd, 1);
+	wait_until_it_sees(&r, 1, fd, 2);
 	runner_stop(&r);
 	close(fd);
 	runner_fini(&r);
@@ -380,7 +380,6 @@ START_TEST(interface_that_returns_is_taken_again)
 {
 	struct runner r = { 0 };
 	struct pcap_live_options o = usual();
-	uint64_t seen = 1;
 	int fd;
 
 	if (!veth_make("interface_that_returns_is_taken_again"))
@@ -389,18 +388,15 @@ START_TEST(interface_that_returns_is_taken_again)
 	open_live(&r, &o);
 	fd = veth_sender("far");
 	send_numbered(fd, SIP, 1);
-	wait_for(&r, 1, seen);
-	for (int i = 0; i < 2; i++) {
+	wait_for(&r, 1, 1);
+	for (uint32_t i = 0; i < 4; i++) {
 		close(fd);
 		shell("ip link del near");
 		shell("ip link add near type veth peer name far");
 		shell("ip link set near arp off up && ip link set far arp off up");
 		fd = veth_sender("far");
-		wait_until_it_sees(&r, 1, fd, seen);
+		wait_until_it_sees(&r, 1, fd, 10 + i);
 		ck_assert(is_promiscuous());
-		send_numbered(fd, SIP, 2);
-		wait_for_number(&r, 2);
-		seen = counter_get(&r.counters.seen);
 	}
 	/* The filter is still there. */
 	send_numbered(fd, OTHER, 3);
