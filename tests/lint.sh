@@ -25,7 +25,7 @@ only mysql.h storage/db.c
 only yaml.h conf/tree.c
 only urcu conf/rcu.h
 only pcap/pcap.h conf/expression.c capture/bpf.c capture/pcap_live.c
-only linux/if_packet.h capture/af_packet.c
+only linux/if_packet.h capture/af_packet.c capture/interface.c
 only zlib.h hep/inflate.c
 only jansson.h web-sql/api.c web-sql/control.c
 only cap-ng.h capture/server.c

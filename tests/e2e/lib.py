@@ -193,7 +193,7 @@ class Heptap:
         self.prefix = prefix  # before the command: where it runs
         self.environment = {**os.environ, **(environment or {})}
         self.settings = {"db_socket": db_socket, "spool": self.folder / "spool", "database": "homer_db", "top": "", "storage": "", "user": "root",
-                         "listener": "", "spool_max": "4G", "spool_more": "", **settings}
+                         "listener": "", "spool_max": "4G", "spool_more": "", "run_as": "", **settings}
         self.write()
 
     def write(self, **settings):
@@ -201,7 +201,7 @@ class Heptap:
         s = self.settings
         self.file.write_text(f"""\
 node: node1
-user: ''
+user: '{s['run_as']}'
 {s['top']}
 hep:
   - name: agents

@@ -1,0 +1,313 @@
+"""Mirror ports: captures of real senders by tcpreplay over a pair of interfaces, in a network namespace of the test, into the rings of
+AF_PACKET and into libpcap. What is sent on `far` comes in on `near`."""
+import functools
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import time
+
+from lib import FIXTURES, Skip, check, check_equal, expected, own_network, pcap_frames, wait_until
+from test_corpus import COLUMNS, check_rows, stored_rows
+
+SIP = FIXTURES / "sip"
+EVERYTHING = "greater 1"
+PORTS = "[5060, 5061, 5062, 5090]"  # those of the captures
+UDP = SIP / "direct-udp.pcap"  # nothing but messages
+UDP_V6 = SIP / "direct-udp-v6.pcap"
+KEYS = [COLUMNS.index(c) for c in ("SHA2(IF(LENGTH(msg_raw) > 0, msg_raw, msg), 256)", "source_ip", "source_port", "destination_ip",
+                                   "destination_port")]
+
+
+def pair_make():
+    subprocess.run("ip link add near type veth peer name far && ip link set near mtu 65535 arp off up && "
+                   "ip link set far mtu 65535 arp off up", shell=True, check=True)
+
+
+def on_a_pair(function):
+    """Run a test with the interfaces `near` and `far` in a namespace of its own."""
+    @functools.wraps(function)
+    def test(world):
+        host = os.readlink("/proc/thread-self/ns/net")
+
+        def inside(world):
+            if os.readlink("/proc/thread-self/ns/net") == host:
+                raise Skip("no network namespace here")
+            pathlib.Path("/proc/sys/net/ipv6/conf/default/disable_ipv6").write_text("1")  # it would speak by itself
+            pair_make()
+            function(world)
+        own_network(inside)(world)
+    return test
+
+
+def capture(name="mirror", interface="near", **more):
+    """An entry of `capture`."""
+    settings = {"name": name, "interface": interface, "ports": PORTS, **more}
+    return "capture:\n  - { " + ", ".join(f"{k}: {v}" for k, v in settings.items()) + " }"
+
+
+def replay(path, times=1):
+    """@return how many frames were sent."""
+    done = subprocess.run(["tcpreplay", "-i", "far", "--topspeed", f"--loop={times}", str(path)], capture_output=True, text=True)
+    check_equal(done.returncode, 0, f"tcpreplay of {path}: {done.stdout}{done.stderr}")
+    check_equal(re.search(r"Failed packets:\s+(\d+)", done.stdout).group(1), "0", f"frames of {path} that were not sent")
+    return int(re.search(r"Successful packets:\s+(\d+)", done.stdout).group(1))
+
+
+def wanted(path):
+    """What must become rows. The time is that of the replay, and there is no sender of HEP."""
+    lines = [{**e, "hep": {}} for e in expected(path.with_suffix(".expected.jsonl")) if "kind" in e]
+    for e in lines:
+        del e["ts"]
+    return lines
+
+
+def in_order(rows, lines):
+    """Threads store in their own order; the same message of the same ends is the same row."""
+    return (sorted(rows, key=lambda r: [(r[k] or b"").decode() for k in KEYS]),
+            sorted(lines, key=lambda e: [e["msg_sha256"], e["src_ip"], str(e["src_port"]), e["dst_ip"], str(e["dst_port"])]))
+
+
+def is_ethernet(path):
+    return {link for link, _ in pcap_frames(path)} == {1}
+
+
+def seen(h):
+    return h.metrics().sum("heptap_packets_seen_total", source="mirror")
+
+
+def rest(h, number, what="heptap_received_total"):
+    """At rest with so many messages, the packet line included."""
+    h.wait_at_rest(number)
+
+    def ended():
+        m = h.metrics()
+        return m if m.sum(what) == number and m.lines() == (0, 0, 0) and m.sum("heptap_packets_held") == 0 else None
+    return wait_until(ended, 20, lambda: f"{number} of {what}, both lines exact: {h.metrics().lines()}: {h.summary()}")
+
+
+def replay_all(world, is_everything, **more):
+    """Every capture, one after the other, each compared row by row; where all frames pass the filter, their number as well."""
+    world.database()
+    h = world.heptap(top=capture(**more))
+    accepted = sent = 0
+    for path in sorted(SIP.glob("*.pcap*")):
+        if not is_ethernet(path):
+            print(f"        {path.name}: another link type than Ethernet, which has no way over an interface of it: left to import", flush=True)
+            continue
+        lines, begun = wanted(path), time.time()
+        world.db.query("DELETE FROM sip_capture")
+        sent += replay(path)
+        accepted += len(lines)
+        if is_everything:
+            wait_until(lambda: seen(h) == sent, 20, lambda: f"{path.name}: {sent} frames were sent: {h.summary()}")
+        m = rest(h, accepted, "heptap_accepted_total")
+        rows = stored_rows(world)
+        for row in rows:
+            check(begun - 1 <= int(row[0]) / 1e6 <= time.time() + 1, f"{path.name}: time {row[0]} is not that of the replay")
+        try:
+            check_rows(*in_order(rows, lines))
+        except Exception as error:
+            raise type(error)(f"{path.name}: {error}") from error
+        check_equal(m.sum("heptap_kernel_dropped_total"), 0, "dropped")
+        check(seen(h) <= sent, f"{path.name}: seen more often than sent: {h.summary()}")
+    check(accepted > 300, f"only {accepted} messages: where are the captures?")
+    check_equal(h.stop(), 0, "exit code")
+
+
+@on_a_pair
+def test_ring(world):
+    """One ring, by ports."""
+    replay_all(world, False)
+
+
+@on_a_pair
+def test_ring_and_everything(world):
+    """One ring, every frame passes: as many are seen as tcpreplay says it sent."""
+    replay_all(world, True, bpf=f"'{EVERYTHING}'")
+
+
+@on_a_pair
+def test_two_rings(world):
+    """Two threads, by ports."""
+    replay_all(world, False, threads=2)
+
+
+@on_a_pair
+def test_libpcap(world):
+    """libpcap, by ports."""
+    replay_all(world, False, method="pcap")
+
+
+@on_a_pair
+def test_libpcap_and_everything(world):
+    """libpcap, every frame passes: as many are seen as tcpreplay says it sent."""
+    replay_all(world, True, method="pcap", bpf=f"'{EVERYTHING}'")
+
+
+@on_a_pair
+def test_libpcap_any(world):
+    """All interfaces at once, whose frames have another link header."""
+    replay_all(world, True, method="pcap", interface="any", bpf="'greater 1 and not host 127.0.0.1'")
+
+
+# ---- more than there is room for ----
+
+def fill(world, **more):
+    """While the server stands still the ring becomes full: what was sent is stored or counted, frame by frame."""
+    world.database()
+    h = world.heptap(top=capture(bpf=f"'{EVERYTHING}'", ring="1M", **more))
+    os.kill(h.process.pid, signal.SIGSTOP)
+    try:
+        sent = replay(UDP, 1000)
+    finally:
+        os.kill(h.process.pid, signal.SIGCONT)
+    sent += replay(UDP)  # it goes on
+    wait_until(lambda: seen(h) == sent, 20, lambda: f"{sent} frames were sent: {h.summary()}")
+    dropped = h.metrics().sum("heptap_kernel_dropped_total", source="mirror")
+    check(0 < dropped < sent, f"{dropped} of {sent} dropped")
+    rest(h, sent - dropped, "heptap_accepted_total")
+    check_equal(world.db.number("SELECT COUNT(*) FROM sip_capture"), sent - dropped, "rows")
+    check_equal(h.stop(), 0, "exit code")
+
+
+@on_a_pair
+def test_full_ring(world):
+    """Frames sent are rows and frames dropped."""
+    fill(world)
+
+
+@on_a_pair
+def test_full_rings(world):
+    """The same of two."""
+    fill(world, threads=2)
+
+
+@on_a_pair
+def test_full_libpcap(world):
+    """The same of libpcap's buffer."""
+    fill(world, method="pcap")
+
+
+# ---- interfaces that come and go ----
+
+def as_nobody(world, **more):
+    """A server that starts as root and gives that up."""
+    world.database()
+    world.folder.chmod(0o755)
+    h = world.heptap(top=capture(**more), run_as="nobody")
+    status = pathlib.Path(f"/proc/{h.process.pid}/status").read_text()
+    check(not re.search(r"^Uid:.*\b0\b", status, re.M) and re.search(r"^CapEff:\s+0+$", status, re.M), f"it has rights left: {status}")
+    return h
+
+
+def replay_until_seen(h):
+    """An interface is looked at each second."""
+    before = seen(h)
+    wait_until(lambda: replay(UDP) and seen(h) > before, 20, lambda: f"frames arrive again: {h.summary()}: {h.log_text()[-1000:]}")
+
+
+def check_rows_arrive(world):
+    """Each of a capture once, whatever else may still be on its way."""
+    world.db.query("DELETE FROM sip_capture WHERE source_ip LIKE '2001:%'")
+    replay(UDP_V6)
+    lines = wanted(UDP_V6)
+    wait_until(lambda: world.db.number("SELECT COUNT(*) FROM sip_capture WHERE source_ip LIKE '2001:%'") == len(lines), 20, "its rows")
+    check_rows(*in_order([r for r in stored_rows(world) if b":" in r[KEYS[1]]], lines))
+
+
+def goes_and_returns(world, times, **more):
+    h = as_nobody(world, **more)
+    check_rows_arrive(world)
+    subprocess.run("ip link set near down", shell=True, check=True)
+    wait_until(lambda: "near: the interface is down" in h.log_text(), 20, "the log says that it is down")
+    subprocess.run("ip link set near up", shell=True, check=True)
+    wait_until(lambda: "near: the interface is up" in h.log_text(), 20, "the log says that it is up")
+    replay_until_seen(h)
+    check_rows_arrive(world)
+    for i in range(times):
+        subprocess.run("ip link del near", shell=True, check=True)
+        wait_until(lambda: h.log_text().count("it is taken again when it returns") == i + 1, 20, "the log says that it is gone")
+        pair_make()
+        wait_until(lambda: h.log_text().count("near: the interface is back") == i + 1, 20, "the log says that it is back")
+        replay_until_seen(h)
+        check_rows_arrive(world)
+    wait_until(lambda: h.metrics().lines() == (0, 0, 0), 20, lambda: f"all lines exact: {h.metrics().lines()}: {h.summary()}")
+    check_equal(h.metrics().sum("heptap_kernel_dropped_total"), 0, "dropped")
+    check_equal(h.stop(), 0, "exit code")
+
+
+@on_a_pair
+def test_interface_of_a_ring(world):
+    """Down and up, removed and made again, twice, while the server has no rights."""
+    goes_and_returns(world, 2)
+
+
+@on_a_pair
+def test_interface_of_two_rings(world):
+    """The same; sockets that share packets have others in store."""
+    goes_and_returns(world, 2, threads=2)
+
+
+@on_a_pair
+def test_interface_of_libpcap(world):
+    goes_and_returns(world, 2, method="pcap")
+
+
+# ---- operating ----
+
+@on_a_pair
+def test_capture_off_and_on(world):
+    """What comes while a source is off is counted and not stored; other sources go on."""
+    world.database()
+    h = world.heptap(top=capture())
+    lines = wanted(UDP)
+    replay(UDP)
+    rest(h, len(lines))
+    done = h.command("capture", "off", "mirror")
+    check_equal((done.returncode, done.stdout), (0, "capture mirror is off\n"), "capture off")
+    replay(UDP)
+    m = rest(h, 2 * len(lines))
+    check_equal(m.sum("heptap_denied_total", source="mirror", reason="off"), len(lines), "denied while off")
+    check_equal(m.sum("heptap_stored_total"), len(lines), "stored")
+    check_equal(h.command("capture", "on", "mirror").returncode, 0, "capture on")
+    replay(UDP)
+    m = rest(h, 3 * len(lines))
+    check_equal(m.sum("heptap_stored_total"), 2 * len(lines), "stored")
+    check_equal(h.stop(), 0, "exit code")
+
+
+@on_a_pair
+def test_stop_stores_what_was_captured(world):
+    """SIGTERM directly behind the last frame: all that came is stored."""
+    world.database()
+    for i, more in enumerate(({}, {"threads": 2}, {"method": "pcap"})):
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) as witness:
+            witness.bind(("near", 0))  # before the server: it has each frame after it
+            witness.settimeout(20)
+            h = world.heptap(f"h{i}", top=f"node_id: {i + 1}\n" + capture(**more))
+            world.db.query("DELETE FROM sip_capture")
+            for _ in range(replay(UDP)):
+                witness.recv(65536)
+        os.kill(h.process.pid, signal.SIGTERM)
+        check_equal(h.process.wait(40), 0, "exit code")
+        check_rows(*in_order(stored_rows(world), wanted(UDP)))
+
+
+@on_a_pair
+def test_what_cannot_be_captured(world):
+    """A missing interface and missing rights end the start with a sentence and exit code 3."""
+    world.database()
+    world.folder.chmod(0o777)
+    for i, method in enumerate(("af_packet", "pcap")):
+        missing = world.heptap(f"missing{i}", start=False, top=capture(interface="nowhere", method=method)).command()
+        check_equal(missing.returncode, 3, missing.stderr)
+        check(re.search(r"nowhere: cannot be captured: No such device", missing.stderr), missing.stderr)
+        h = world.heptap(f"rights{i}", start=False, prefix=("setpriv", "--reuid=nobody", "--clear-groups", "--bounding-set=-all"),
+                         top=capture(method=method))
+        h.folder.chmod(0o777)
+        refused = h.command()
+        check_equal(refused.returncode, 3, refused.stderr)
+        check("near: cannot be captured: " in refused.stderr and "capturing needs CAP_NET_RAW" in refused.stderr, refused.stderr)
