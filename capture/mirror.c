@@ -80,13 +80,11 @@ static int rings_open(struct mirror *m, const struct capture *k, const struct co
 				       .ring_bytes = ring_bytes,
 				       .is_promiscuous = c->promiscuous == CONF_TRUE };
 	struct af_packet *rings[AF_PACKET_RINGS_MOST];
-	int err = af_packet_dlt(c->interface);
+	int dlt = af_packet_dlt(c->interface), err = HT_OK;
 
-	if (err >= 0)
-		err = filter_make(&o.filter, c, err);
-	else
-		o.filter = (struct sock_fprog){ 0 }; /* af_packet_open() says why */
-	if (err >= 0 || o.filter.len == 0)
+	if (dlt >= 0) /* else af_packet_open() says why */
+		err = filter_make(&o.filter, c, dlt);
+	if (err == HT_OK)
 		err = af_packet_open(rings, &o);
 	bpf_free(&o.filter);
 	for (unsigned i = 0; i < k->count && err == HT_OK; i++)

@@ -1,11 +1,13 @@
 """Mirror ports: captures of real senders by tcpreplay over a pair of interfaces, in a network namespace of the test, into the rings of
 AF_PACKET and into libpcap. What is sent on `far` comes in on `near`."""
+import fcntl
 import functools
 import os
 import pathlib
 import re
 import signal
 import socket
+import struct
 import subprocess
 import time
 
@@ -15,6 +17,7 @@ from test_corpus import COLUMNS, check_rows, stored_rows
 SIP = FIXTURES / "sip"
 EVERYTHING = "greater 1"
 PORTS = "[5060, 5061, 5062, 5090]"  # those of the captures
+CAPTURES = sorted(SIP.glob("*.pcap*"))
 UDP = SIP / "direct-udp.pcap"  # nothing but messages
 UDP_V6 = SIP / "direct-udp-v6.pcap"
 KEYS = [COLUMNS.index(c) for c in ("SHA2(IF(LENGTH(msg_raw) > 0, msg_raw, msg), 256)", "source_ip", "source_port", "destination_ip",
@@ -93,10 +96,9 @@ def replay_all(world, is_everything, **more):
     world.database()
     h = world.heptap(top=capture(**more))
     accepted = sent = 0
-    for path in sorted(SIP.glob("*.pcap*")):
-        if not is_ethernet(path):
-            print(f"        {path.name}: another link type than Ethernet, which has no way over an interface of it: left to import", flush=True)
-            continue
+    others = [p.name for p in CAPTURES if not is_ethernet(p)]
+    print(f"        not replayed over Ethernet, since their link header is another: {', '.join(others)}", flush=True)
+    for path in filter(is_ethernet, CAPTURES):
         lines, begun = wanted(path), time.time()
         world.db.query("DELETE FROM sip_capture")
         sent += replay(path)
@@ -151,6 +153,62 @@ def test_libpcap_and_everything(world):
 def test_libpcap_any(world):
     """All interfaces at once, whose frames have another link header."""
     replay_all(world, True, method="pcap", interface="any", bpf="'greater 1 and not host 127.0.0.1'")
+
+
+# ---- interfaces without a link header ----
+
+class Tun:
+    """An interface whose packets come in when they are written."""
+
+    def __init__(self, name):
+        try:
+            self.fd = os.open("/dev/net/tun", os.O_RDWR)
+        except OSError as error:
+            raise Skip(f"no tun interfaces here: {error}") from error
+        fcntl.ioctl(self.fd, 0x400454ca, struct.pack("16sH14x", name.encode(), 0x1001))  # TUNSETIFF: tun, no head of its own
+        subprocess.run(f"ip link set {name} mtu 65535 up", shell=True, check=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        os.close(self.fd)
+
+    def replay(self, path):
+        """@return how many packets there are."""
+        packets = [frame[{101: 0, 113: 16, 276: 20}[link]:] for link, frame in pcap_frames(path)]
+        for packet in packets:
+            os.write(self.fd, packet)
+        return len(packets)
+
+
+def replay_raw(world, **more):
+    """The captures that no Ethernet can show: what is behind their link header."""
+    world.database()
+    with Tun("tun0") as tun:
+        h = world.heptap(top=capture(interface="tun0", **more))
+        accepted = sent = 0
+        for path in [p for p in CAPTURES if not is_ethernet(p)]:
+            world.db.query("DELETE FROM sip_capture")
+            sent += tun.replay(path)
+            accepted += len(wanted(path))
+            rest(h, accepted, "heptap_accepted_total")
+            check_rows(*in_order(stored_rows(world), wanted(path)))
+        check(accepted > 40, f"only {accepted} messages: where are the captures?")
+        check_equal(seen(h), sent, "packets seen")
+        check_equal(h.stop(), 0, "exit code")
+
+
+@on_a_pair
+def test_ring_without_link_header(world):
+    """Raw IP in a ring."""
+    replay_raw(world)
+
+
+@on_a_pair
+def test_libpcap_without_link_header(world):
+    """Raw IP from libpcap."""
+    replay_raw(world, method="pcap")
 
 
 # ---- more than there is room for ----
@@ -296,18 +354,32 @@ def test_stop_stores_what_was_captured(world):
         check_rows(*in_order(stored_rows(world), wanted(UDP)))
 
 
+def check_refused(h, text):
+    """It does not start, says why, and ends with 3."""
+    h.start(wait=False)
+    check_equal(h.process.wait(20), 3, f"exit code: {h.log_text()}")
+    check(re.search(text, h.log_text()), h.log_text())
+
+
 @on_a_pair
 def test_what_cannot_be_captured(world):
-    """A missing interface and missing rights end the start with a sentence and exit code 3."""
+    """A missing interface and missing rights."""
     world.database()
-    world.folder.chmod(0o777)
+    world.folder.chmod(0o755)
     for i, method in enumerate(("af_packet", "pcap")):
-        missing = world.heptap(f"missing{i}", start=False, top=capture(interface="nowhere", method=method)).command()
-        check_equal(missing.returncode, 3, missing.stderr)
-        check(re.search(r"nowhere: cannot be captured: No such device", missing.stderr), missing.stderr)
+        check_refused(world.heptap(f"missing{i}", start=False, top=capture(interface="nowhere", method=method)),
+                      "nowhere: cannot be captured: No such device")
         h = world.heptap(f"rights{i}", start=False, prefix=("setpriv", "--reuid=nobody", "--clear-groups", "--bounding-set=-all"),
                          top=capture(method=method))
         h.folder.chmod(0o777)
-        refused = h.command()
-        check_equal(refused.returncode, 3, refused.stderr)
-        check("near: cannot be captured: " in refused.stderr and "capturing needs CAP_NET_RAW" in refused.stderr, refused.stderr)
+        check_refused(h, "near: cannot be captured: .*; capturing needs CAP_NET_RAW")
+
+
+@on_a_pair
+def test_filter_that_the_interface_cannot_have(world):
+    """It is right in itself, and asks for what the packets of this interface do not have: not as if there were none."""
+    world.database()
+    with Tun("tun0"):
+        for i, method in enumerate(("af_packet", "pcap")):
+            top = capture(interface="tun0", method=method, bpf="'ether host 02:00:00:00:00:01'")
+            check_refused(world.heptap(f"h{i}", start=False, top=top), "supported only on ethernet")
