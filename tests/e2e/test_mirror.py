@@ -211,6 +211,121 @@ def test_libpcap_without_link_header(world):
     replay_raw(world, method="pcap")
 
 
+# ---- what hides ports ----
+
+def be16(*values):
+    return struct.pack(f">{len(values)}H", *values)
+
+
+def ethernet(kind, body):
+    return b"\2\0\0\0\0\2\2\0\0\0\0\1" + be16(kind) + body
+
+
+def ip4(proto, body, ident=0, offset=0, more=False):
+    return struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(body), ident, offset // 8 | more << 13, 64, proto, 0, b"\x0a\0\0\1", b"\x0a\0\0\2") + body
+
+
+def ip6(following, body):
+    return struct.pack(">IHBB16s16s", 0x60000000, len(body), following, 64, b"\xfd" + bytes(14) + b"\1", b"\xfd" + bytes(14) + b"\2") + body
+
+
+def udp(port, body):
+    return be16(50000, port, 8 + len(body), 0) + body
+
+
+def frames_of_ip4(proto, body, ident):
+    """In four fragments, the last first."""
+    size = len(body) // 4 // 8 * 8
+    cuts = [0, size, 2 * size, 3 * size, len(body)]
+    return [ethernet(0x800, ip4(proto, body[i:k], ident, i, k < len(body))) for i, k in reversed([*zip(cuts, cuts[1:])])]
+
+
+def frames_of_ip6(body, ident):
+    """The same of a UDP datagram over IPv6, the second first."""
+    size = len(body) // 2 // 8 * 8
+    parts = (size, body[size:], 0), (0, body[:size], 1)
+    return [ethernet(0x86dd, ip6(44, struct.pack(">BBHI", 17, 0, offset | more, ident) + part)) for offset, part, more in parts]
+
+
+VXLAN = b"\x08\0\0\0\0\0\7\0"
+
+# By name: frames around an IPv4 packet, whose number is for what needs one.
+HIDING = {
+    "tag": lambda ip, n: [ethernet(0x8100, be16(100, 0x800) + ip)],
+    "two tags": lambda ip, n: [ethernet(0x88a8, be16(7, 0x8100, 100, 0x800) + ip)],
+    "three tags": lambda ip, n: [ethernet(0x88a8, be16(7, 0x8100, 8, 0x8100, 100, 0x800) + ip)],
+    "IP in IP": lambda ip, n: [ethernet(0x800, ip4(4, ip))],
+    "IPv4 in IPv6": lambda ip, n: [ethernet(0x86dd, ip6(4, ip))],
+    "GRE": lambda ip, n: [ethernet(0x800, ip4(47, be16(0, 0x800) + ip))],
+    "GRE with checksum, key and sequence": lambda ip, n: [ethernet(0x800, ip4(47, be16(0xb000, 0x800, 0, 0, 0, 9, 0, n) + ip))],
+    "GRE with Ethernet": lambda ip, n: [ethernet(0x800, ip4(47, be16(0, 0x6558) + ethernet(0x800, ip)))],
+    "GRE over IPv6 with a tag": lambda ip, n: [ethernet(0x8100, be16(5, 0x86dd) + ip6(47, be16(0, 0x800) + ip))],
+    "ERSPAN I": lambda ip, n: [ethernet(0x800, ip4(47, be16(0, 0x88be) + ethernet(0x800, ip)))],
+    "ERSPAN II": lambda ip, n: [ethernet(0x800, ip4(47, be16(0x1000, 0x88be, 0, n, 0x1000, 0, 0, 0) + ethernet(0x800, ip)))],
+    "ERSPAN III": lambda ip, n: [ethernet(0x800, ip4(47, be16(0x1000, 0x22eb, 0, n, 0x2000, 0, 0, 0, 0, 0) + ethernet(0x800, ip)))],
+    "VXLAN": lambda ip, n: [ethernet(0x800, ip4(17, udp(4789, VXLAN + ethernet(0x800, ip))))],
+    "VXLAN with a tag inside": lambda ip, n: [ethernet(0x86dd, ip6(17, udp(4789, VXLAN + ethernet(0x8100, be16(100, 0x800) + ip))))],
+    "GENEVE": lambda ip, n: [ethernet(0x800, ip4(17, udp(6081, be16(0, 0x6558, 0, 0x700) + ethernet(0x800, ip))))],
+    "TZSP": lambda ip, n: [ethernet(0x800, ip4(17, udp(37008, b"\1\0\0\1\1" + ethernet(0x800, ip))))],
+    "MPLS": lambda ip, n: [ethernet(0x8847, be16(1, 0x0040, 2, 0x0140) + ip)],
+    "PPPoE": lambda ip, n: [ethernet(0x8864, be16(0x1100, 1, len(ip) + 2, 0x21) + ip)],
+    "fragments of VXLAN": lambda ip, n: frames_of_ip4(17, udp(4789, VXLAN + ethernet(0x800, ip)), n),
+    "fragments of IPv6": lambda ip, n: frames_of_ip6(udp(4789, VXLAN + ethernet(0x800, ip)), n),
+    "fragments in GRE": lambda ip, n: [ethernet(0x800, ip4(47, be16(0, 0x800) + f[14:])) for f in frames_of_ip4(4, ip, n)],
+}
+TAGS = 3  # the first of them: what has only tags shows its ports
+
+
+def hide(world, threads=1, **more):
+    """Every way of hiding a packet, one after the other, with filters by ports: each message is a row, and RTP, which passes only where
+    it is hidden, is none."""
+    world.database()
+    rtp = ip4(17, be16(20000, 20002, 180, 0) + b"\x80" + bytes(171))
+    packets = [frame[14:] for _, frame in pcap_frames(UDP)]
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as s:
+        s.bind(("far", 0))
+        h = world.heptap(top=capture(threads=threads, **more))
+        passed = 0
+        for i, (name, around) in enumerate(HIDING.items()):
+            world.db.query("DELETE FROM sip_capture")
+            s.send(ethernet(0x800, rtp))
+            for n, packet in enumerate([*packets, rtp]):
+                frames = around(packet, n + 100 * i)
+                passed += len(frames) if packet is not rtp or i >= TAGS else 0
+                for frame in frames:
+                    s.send(frame)
+            try:
+                rest(h, len(packets) * (i + 1), "heptap_accepted_total")
+                check_rows(*in_order(stored_rows(world), wanted(UDP)))
+                if threads == 1:  # else the kernel puts fragments together, some of them
+                    wait_until(lambda: seen(h) == passed, 20, lambda: f"{passed} passed the filter: {h.summary()}")
+            except Exception as error:
+                raise type(error)(f"{name}: {error}") from error
+        m = wait_until(lambda: h.metrics() if h.metrics().lines() == (0, 0, 0) else None, 20, lambda: f"lines exact: {h.metrics().lines()}")
+        check(m.sum("heptap_packets_not_for_us_total", source="mirror", reason="port") >= len(HIDING) - TAGS, f"RTP is counted: {h.summary()}")
+        check(seen(h) <= passed, f"{passed} passed the filter: {h.summary()}")
+        check_equal(m.sum("heptap_packets_incomplete_total"), 0, "incomplete")
+        check_equal(h.stop(), 0, "exit code")
+
+
+@on_a_pair
+def test_ring_and_what_hides_ports(world):
+    """Tags, tunnels and fragments into a ring."""
+    hide(world)
+
+
+@on_a_pair
+def test_two_rings_and_what_hides_ports(world):
+    """Tags, tunnels and fragments into two rings, some of the fragments put together by the kernel."""
+    hide(world, threads=2)
+
+
+@on_a_pair
+def test_libpcap_and_what_hides_ports(world):
+    """Tags, tunnels and fragments into libpcap."""
+    hide(world, method="pcap")
+
+
 # ---- more than there is room for ----
 
 def fill(world, **more):
