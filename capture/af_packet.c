@@ -289,8 +289,7 @@ static int filter_open(const struct af_packet *a)
  */
 static int fanout_join(struct af_packet *a)
 {
-	uint32_t how =
-		PACKET_FANOUT_HASH | PACKET_FANOUT_FLAG_DEFRAG | PACKET_FANOUT_FLAG_IGNORE_OUTGOING;
+	uint32_t how = PACKET_FANOUT_HASH | PACKET_FANOUT_FLAG_IGNORE_OUTGOING;
 	uint32_t value = a->fanout == NO_GROUP ? (how | PACKET_FANOUT_FLAG_UNIQUEID) << 16
 					       : how << 16 | (uint32_t)a->fanout;
 	socklen_t len = sizeof(value);

@@ -2,8 +2,8 @@
  * @file
  * An interface by rings that are shared with the kernel: TPACKET_V3 of AF_PACKET, one ring for each
  * thread, frames walked where they are. With several rings the kernel spreads packets by their
- * addresses and ports (PACKET_FANOUT_HASH, both directions to the same ring) and puts IPv4
- * fragments together before.
+ * addresses and ports (PACKET_FANOUT_HASH, both directions to the same ring); fragments come as
+ * they are, since what the kernel would put together and give up would be in no counter.
  *
  * Opening needs CAP_NET_RAW, running does not: an interface that went away and returns is bound
  * again on the same socket, or, since a socket that shares packets with others cannot be, on one
