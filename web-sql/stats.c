@@ -119,7 +119,7 @@ static void deltas_take(const struct stats_sources *from, struct stats_deltas *o
 void stats_take(const struct stats_sources *from, struct stats *out)
 {
 	const struct spool_counters *spool = spool_counters(from->spool);
-	struct stats_source one;
+	struct stats_source one = { 0 };
 	uint64_t behind_spool;
 
 	memset(out, 0, sizeof(*out));
