@@ -479,10 +479,9 @@ static uint64_t sums_most(const struct spool *s)
 	return s->options.max_bytes / SUMS_PART;
 }
 
-static bool sums_are_too_many(struct spool *s, const struct block *b)
+static uint64_t sums_bytes(const struct spool *s)
 {
-	uint64_t bytes = block_head_of(b->bytes)->bytes;
-	bool are_too_many;
+	uint64_t bytes = 0;
 
 	for (size_t i = 0; i < s->stream_count; i++) {
 		struct stream *st = s->streams[i];
@@ -493,7 +492,20 @@ static bool sums_are_too_many(struct spool *s, const struct block *b)
 		bytes += st->bytes;
 		pthread_mutex_unlock(&st->lock);
 	}
-	are_too_many = bytes > sums_most(s);
+	return bytes;
+}
+
+bool spool_has_room(const struct spool *s, uint64_t coming)
+{
+	return spool_is_ok(s) &&
+	       counter_get(&s->counters.bytes) + coming <= s->options.max_bytes / 2 &&
+	       sums_bytes(s) <= sums_most(s) / 2;
+}
+
+static bool sums_are_too_many(struct spool *s, const struct block *b)
+{
+	bool are_too_many = block_head_of(b->bytes)->bytes + sums_bytes(s) > sums_most(s);
+
 	if (are_too_many && !s->sums_are_lost)
 		log_error("spool: %s: statistics have their part of it, %" PRIu64
 			  " octets: what is counted now is lost",
@@ -653,14 +665,15 @@ void spool_give_up(struct spool *s, const struct block *b)
 /* ---- expiry ---- */
 
 /* Is the oldest segment long committed? The one that is being appended to never is. */
-static bool stream_has_expired(struct stream *st, struct segment *seg)
+static bool stream_has_expired(const struct spool *s, struct stream *st, struct segment *seg)
 {
+	uint64_t keep_us = (s->options.keep_s ? s->options.keep_s : SPOOL_KEEP_S) * 1000000ULL;
 	bool is_due;
 
 	pthread_mutex_lock(&st->lock);
 	is_due = st->segment_count > (st->is_live ? 1U : 0U) && st->segments[0].done_us &&
 		 st->segments[0].last_seq <= st->committed &&
-		 st->alive_us >= st->segments[0].done_us + SPOOL_KEEP_S * 1000000ULL;
+		 st->alive_us >= st->segments[0].done_us + keep_us;
 	if (is_due)
 		*seg = st->segments[0];
 	pthread_mutex_unlock(&st->lock);
@@ -676,7 +689,7 @@ static bool stream_expire_one(struct spool *s, struct stream *st)
 {
 	struct segment seg;
 
-	if (!stream_has_expired(st, &seg) || segment_unlink(s, st, &seg) < 0)
+	if (!stream_has_expired(s, st, &seg) || segment_unlink(s, st, &seg) < 0)
 		return false;
 	if (st->segment_count == 1 && s->dir_fd >= 0 && fsync(s->dir_fd) < 0)
 		return false;
@@ -785,6 +798,11 @@ void spool_tend(struct spool *s, uint64_t now_us)
 			;
 	if (!s->options.in_memory)
 		spool_reserve(s);
+}
+
+bool spool_is_in_memory(const struct spool *s)
+{
+	return s->options.in_memory;
 }
 
 int spool_dir(const struct spool *s)

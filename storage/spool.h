@@ -37,6 +37,7 @@ struct spool_options {
 	bool statistics;  /* a live stream of sums besides; those of earlier starts are drained
 			     anyway */
 	bool in_memory;	  /* segments in memfds: promises nothing across an end of the process */
+	unsigned keep_s;  /* 0: SPOOL_KEEP_S */
 	bool sync;	  /* fdatasync at most every 200 ms */
 	bool read_only;	  /* old streams only, and nothing in the directory is changed */
 	int owner_uid, owner_gid; /* who gets a directory that is made; -1: nobody else */
@@ -118,6 +119,13 @@ size_t spool_stream_count(const struct spool *s);
 struct stream *spool_stream(struct spool *s, size_t i);
 
 const struct spool_counters *spool_counters(const struct spool *s);
+
+/** Does it end with the process? */
+bool spool_is_in_memory(const struct spool *s);
+
+/** Does it take blocks, and is half of it free, and half of the part of sums, once the @p coming
+ * octets are there? For who can wait with what it brings. Threads: any. */
+bool spool_has_room(const struct spool *s, uint64_t coming);
 
 /** Is there room for another segment? Threads: any. */
 bool spool_has_reserve(const struct spool *s);

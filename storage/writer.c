@@ -608,6 +608,20 @@ static void sources_clean(struct writer *w)
 	}
 }
 
+/* Everything is stored, and the streams end with the process: nobody will ask for them again. */
+static void sources_end(struct writer *w)
+{
+	for (size_t i = 0; i < w->source_count; i++) {
+		struct source *src = &w->sources[i];
+
+		if (src->is_known && !src->is_stopped &&
+		    ledger_forget(w->db, src->stream->node_id, src->stream->id, w->options.owner) <
+			    0)
+			log_debug("database: stream %016" PRIx64 " stays in the ledger",
+				  src->stream->id);
+	}
+}
+
 /* Every few seconds: is the server still the one that confirmed what it has? Only then may segments
  * be removed. */
 static int tick(struct writer *w)
@@ -722,8 +736,11 @@ void writer_run(struct writer *w)
 			continue;
 		}
 		all_is_well(w);
-		if (!any && is_finished(w))
+		if (!any && is_finished(w)) {
+			if (spool_is_in_memory(w->options.spool))
+				sources_end(w);
 			break;
+		}
 		if (!any)
 			wait_for_work(w, idle_ms(w));
 	}

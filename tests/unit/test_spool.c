@@ -1439,6 +1439,57 @@ START_TEST(sums_that_nobody_stores_take_an_eighth)
 }
 END_TEST
 
+/* ---- who can wait ---- */
+
+START_TEST(half_of_it_is_room_for_who_can_wait)
+{
+	struct spool *s = open_with_sums(1, true);
+	uint64_t before = 0;
+	unsigned writer;
+
+	while (spool_has_room(s, 0)) {
+		before = counter_get(&spool_counters(s)->bytes);
+		append_large(s);
+	}
+	ck_assert_uint_le(before, SMALL_MAX / 2);
+	ck_assert_uint_gt(counter_get(&spool_counters(s)->bytes), SMALL_MAX / 2);
+	stream_committed(live(s), live(s)->last_seq);
+	live(s)->alive_us += KEEP_US;
+	spool_tend(s, 0);
+	before = counter_get(&spool_counters(s)->bytes);
+	ck_assert(spool_has_room(s, SMALL_MAX / 2 - before));
+	ck_assert(!spool_has_room(s, SMALL_MAX / 2 - before + 1));
+
+	while (spool_has_room(s, 0))
+		ck_assert_int_eq(append_sums(s, 1000, &writer), HT_OK);
+	ck_assert_uint_eq(counter_get(&spool_counters(s)->crowded_deltas), 0);
+	ck_assert_uint_lt(counter_get(&spool_counters(s)->bytes), before + SMALL_MAX / 8);
+	spool_close(s);
+}
+END_TEST
+
+START_TEST(segments_can_be_kept_for_less)
+{
+	struct spool_options o = options_of(1, SMALL_MAX);
+	struct spool *s;
+
+	o.in_memory = true;
+	o.keep_s = 2;
+	ck_assert_int_eq(spool_open(&s, &o), HT_OK);
+	ck_assert(spool_is_in_memory(s));
+	for (int i = 0; i < 6; i++)
+		append_large(s);
+	stream_committed(live(s), live(s)->last_seq);
+	live(s)->alive_us = live(s)->segments[0].done_us + 2000000 - 1;
+	spool_tend(s, 0);
+	ck_assert_uint_eq(live(s)->segment_count, 2);
+	live(s)->alive_us++;
+	spool_tend(s, 0);
+	ck_assert_uint_eq(live(s)->segment_count, 1);
+	spool_close(s);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("spool");
@@ -1490,6 +1541,8 @@ int main(void)
 	tcase_add_test(start, sums_have_a_stream_and_a_writer_of_their_own);
 	tcase_add_test(start, without_statistics_there_is_no_stream_of_sums);
 	tcase_add_test(room, sums_that_nobody_stores_take_an_eighth);
+	tcase_add_test(room, half_of_it_is_room_for_who_can_wait);
+	tcase_add_test(room, segments_can_be_kept_for_less);
 	suite_add_tcase(s, flow);
 	suite_add_tcase(s, start);
 	suite_add_tcase(s, damage);
