@@ -3,6 +3,8 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <poll.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -24,7 +26,8 @@
 #include "storage/spool.h"
 
 #define KNOWN_IPS_BITS 8
-#define ROOM_BLOCKS    2       /* free ones that TCP leaves to UDP */
+#define ROOM_BLOCKS    2 /* free ones that TCP leaves to UDP */
+#define BLOCK_WAIT_MS  1
 #define SUMS_US	       1000000 /* sums are written so often */
 #define HEP_TYPES      256
 
@@ -46,6 +49,7 @@ struct worker {
 	unsigned spare_count;
 	struct block *open; /* NULL: to be taken from `spare` */
 	struct pressure memory;
+	const _Atomic bool *is_patient;	 /* NULL: the source does not wait */
 	unsigned spool_level;		 /* of pressure, during a batch */
 	uint64_t mono_us;		 /* of the batch */
 	uint64_t sealed_us;		 /* monotonic time of the last seal */
@@ -222,12 +226,20 @@ static const struct sort *sip_sort(const struct sip *s)
 	return view_is_nocase(method, "notify") && is_refer(s->event) ? &refer_notify : &rest;
 }
 
+static bool is_patient(const struct worker *w)
+{
+	return w->is_patient && atomic_load_explicit(w->is_patient, memory_order_relaxed);
+}
+
 /* If not, there is an open block. */
 static bool is_shed(struct worker *w, struct source_counters *c, unsigned class,
 		    const struct msg *m, struct view dialog)
 {
-	bool is_for_spool = pressure_sheds(w->spool_level, class, m, dialog);
+	bool is_for_spool;
 
+	if (is_patient(w) && open_block(w))
+		return false;
+	is_for_spool = pressure_sheds(w->spool_level, class, m, dialog);
 	if (!is_for_spool && !pressure_sheds(pressure_level(&w->memory), class, m, dialog) &&
 	    open_block(w))
 		return false;
@@ -578,6 +590,8 @@ static void worker_hep(struct worker *w, unsigned source, const uint8_t *bytes, 
 static void memory_look(struct worker *w, uint64_t mono_us)
 {
 	spare_gather(w);
+	if (is_patient(w)) /* then few free blocks are the usual thing */
+		return;
 	pressure_ask(&w->memory,
 		     pressure_of_memory(w->spare_count + (w->open != NULL), w->options.blocks),
 		     mono_us);
@@ -600,6 +614,26 @@ static bool is_switched_off(const struct worker *w, unsigned source)
 	return atomic_load_explicit(&w->options.is_off[source], memory_order_relaxed);
 }
 
+/* Blocks for a message that came at @p ts_us, and for the sums that it may push out. */
+static bool has_blocks(struct worker *w, uint64_t ts_us)
+{
+	if (w->statistics && tally_is_full(w->statistics, ts_us))
+		sums_write(w, w->mono_us);
+	return open_block(w) && !(w->statistics && tally_is_full(w->statistics, ts_us));
+}
+
+/* Between two messages, so that the section can be left meanwhile. */
+static void blocks_wait(struct worker *w, uint64_t ts_us)
+{
+	while (is_patient(w) && !has_blocks(w, ts_us)) {
+		tally_settle(w);
+		rcu_read_end();
+		poll(NULL, 0, BLOCK_WAIT_MS);
+		rcu_read_begin();
+		w->snapshot = rcu_get(*w->options.snapshot);
+	}
+}
+
 /* After each message. */
 static void seal_if_full(struct worker *w)
 {
@@ -613,6 +647,7 @@ void worker_sip_seen(struct worker *w, unsigned source, struct msg *m)
 
 	counter_add(&c->received, 1);
 	w->came_us = w->wall_us;
+	blocks_wait(w, m->ts_us ? m->ts_us : w->came_us);
 	if (is_switched_off(w, source))
 		counter_add(&c->denied_off, 1);
 	else
@@ -640,6 +675,7 @@ void worker_hep_seen(struct worker *w, unsigned source, struct view packet,
 		     const uint8_t from_ip[16], uint64_t ts_us)
 {
 	w->came_us = ts_us ? ts_us : w->wall_us;
+	blocks_wait(w, w->came_us);
 	record(w, source, packet.at, packet.len, from_ip);
 }
 
@@ -712,10 +748,26 @@ const struct listener_ops worker_listener_ops = { .begin = on_begin,
 						  .has_room = has_room,
 						  .limits = limits_take };
 
-void worker_flush(struct worker *w)
+void worker_wait_for_blocks(struct worker *w, const _Atomic bool *flag)
+{
+	w->is_patient = flag;
+}
+
+bool worker_has_room(struct worker *w)
+{
+	uint64_t on_way;
+
+	spare_gather(w);
+	on_way = w->options.blocks - w->spare_count - (w->open != NULL);
+	return w->spare_count >= ROOM_BLOCKS &&
+	       spool_has_room(w->options.spool, on_way * BLOCK_FULL_BYTES);
+}
+
+bool worker_flush(struct worker *w)
 {
 	seal(w, w->mono_us);
 	sums_write(w, w->mono_us);
+	return !w->statistics || !tally_has_sums(w->statistics);
 }
 
 struct block *worker_take_sealed(struct worker *w)

@@ -74,8 +74,20 @@ void worker_sip_seen(struct worker *w, unsigned source, struct msg *m);
 void worker_hep_seen(struct worker *w, unsigned source, struct view packet,
 		     const uint8_t from_ip[16], uint64_t ts_us);
 
-/** Seal what is open, whatever its age. Threads: the receive thread, at its end. */
-void worker_flush(struct worker *w);
+/**
+ * Its source can wait, as a file can: while @p flag is true, which somebody else may change,
+ * nothing is shed by pressure, and a message for which there is no block waits for one. Threads:
+ * before the receive thread begins.
+ */
+void worker_wait_for_blocks(struct worker *w, const _Atomic bool *flag);
+
+/** Are there blocks for some more, and room in the spool? What such a source asks before each
+ * batch. Threads: the receive thread. */
+bool worker_has_room(struct worker *w);
+
+/** Seal what is open, whatever its age. @return false if sums are left for which there was no
+ * block: again later. Threads: the receive thread, at its end. */
+bool worker_flush(struct worker *w);
 
 /** The next sealed block, or NULL. Threads: ht-spool. */
 struct block *worker_take_sealed(struct worker *w);

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -1410,6 +1411,115 @@ START_TEST(sums_take_no_block_that_a_message_may_need)
 }
 END_TEST
 
+/* ---- a source that waits ---- */
+
+struct taker {
+	struct rig *r;
+	_Atomic bool is_last;
+	uint64_t rows, sums;
+};
+
+static void *take_on(void *arg)
+{
+	struct taker *t = arg;
+	bool is_last;
+
+	do {
+		is_last = atomic_load(&t->is_last);
+		t->rows += take_rows_and(t->r, &t->sums);
+	} while (!is_last);
+	return NULL;
+}
+
+static void seen_at(struct rig *r, uint64_t ts_us)
+{
+	struct msg m = { .src = { .family = FAMILY_IPV4 },
+			 .dst = { .family = FAMILY_IPV4 },
+			 .ts_us = ts_us,
+			 .payload = { (const uint8_t *)SIP_OF("OPTIONS"),
+				      (uint32_t)strlen(SIP_OF("OPTIONS")) },
+			 .ip_proto = PROTO_UDP,
+			 .type = HEP_TYPE_SIP };
+
+	worker_sip_seen(r->worker, 0, &m);
+}
+
+/* Under all the pressure there is, with hardly a block, and sums that each message pushes out: in
+ * one batch. */
+START_TEST(source_that_waits_sheds_nothing)
+{
+	struct wish w = {
+		.yaml = ANY, .blocks = 4, .batch_rows = 1, .batch_us = NEVER_US, .statistics = true
+	};
+	_Atomic bool is_patient = true;
+	const uint64_t messages = 3000, step_us = 300 * 1000000ULL;
+	struct rig r;
+	struct taker t = { .r = &r };
+	pthread_t thread;
+
+	rcu_thread_begin();
+	rig_make(&r, &w);
+	worker_wait_for_blocks(r.worker, &is_patient);
+	pressure_ask(&r.spool_pressure, PRESSURE_MOST, 1);
+	ck_assert_int_eq(pthread_create(&thread, NULL, take_on, &t), 0);
+	worker_listener_ops.begin(r.worker, WALL_US, 1);
+	for (uint64_t i = 0; i < messages; i++)
+		seen_at(&r, WALL_US - (messages - i) * step_us);
+	worker_listener_ops.end(r.worker);
+	while (!worker_flush(r.worker))
+		sched_yield();
+	atomic_store(&t.is_last, true);
+	pthread_join(thread, NULL);
+	ck_assert_uint_eq(counter_get(&counters(&r)->accepted), messages);
+	ck_assert_uint_eq(shed_of(counters(&r)), 0);
+	ck_assert_uint_eq(t.rows, messages);
+	ck_assert_uint_eq(counter_get(&worker_tally(r.worker)->lost), 0);
+	ck_assert_uint_ge(t.sums, messages); /* each in a time of its own */
+	ck_assert_uint_eq(t.sums, counter_get(&worker_tally(r.worker)->made));
+	ck_assert_uint_eq(pressure_level(worker_pressure(r.worker)), 0);
+	rig_unmake(&r);
+	rcu_thread_end();
+}
+END_TEST
+
+static void *hurry(void *arg)
+{
+	struct timespec moment = { .tv_nsec = 20000000 };
+
+	nanosleep(&moment, NULL);
+	atomic_store((_Atomic bool *)arg, false);
+	return NULL;
+}
+
+/* The order comes while a message waits, or before: either way it is shed and counted. */
+START_TEST(source_that_must_end_waits_no_longer)
+{
+	struct wish w = { .yaml = ANY, .blocks = 4, .batch_rows = 1, .batch_us = NEVER_US };
+	_Atomic bool is_patient = true;
+	pthread_t thread;
+	struct rig r;
+
+	rcu_thread_begin();
+	rig_make(&r, &w);
+	worker_wait_for_blocks(r.worker, &is_patient);
+	ck_assert(worker_has_room(r.worker));
+	worker_listener_ops.begin(r.worker, WALL_US, 1);
+	for (int i = 0; i < 4; i++)
+		seen_at(&r, WALL_US);
+	ck_assert(!worker_has_room(r.worker));
+	ck_assert_int_eq(pthread_create(&thread, NULL, hurry, &is_patient), 0);
+	seen_at(&r, WALL_US);
+	pthread_join(thread, NULL);
+	worker_listener_ops.end(r.worker);
+	ck_assert_uint_eq(counter_get(&counters(&r)->accepted), 4);
+	ck_assert_uint_eq(shed_of(counters(&r)), 1);
+	ck_assert_uint_eq(take_rows(&r), 4);
+	ck_assert(worker_has_room(r.worker));
+	rig_unmake(&r);
+	rcu_thread_end();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("worker");
@@ -1440,6 +1550,8 @@ int main(void)
 	tcase_add_test(t, receiving_allocates_nothing);
 	tcase_add_test(t, sums_have_blocks_of_their_own_each_second);
 	tcase_add_test(t, sums_take_no_block_that_a_message_may_need);
+	tcase_add_test(t, source_that_waits_sheds_nothing);
+	tcase_add_test(t, source_that_must_end_waits_no_longer);
 	suite_add_tcase(s, t);
 	runner = srunner_create(s);
 	srunner_run_all(runner, CK_ENV);
