@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,7 +41,8 @@ struct interface {
 
 struct pcap_file {
 	int fd;
-	bool is_eof, is_ng, is_little;
+	bool is_eof, is_ng, is_little, is_regular;
+	int wake_fd, wait_ms; /* of a pipe; wake_fd -1: no read is waited for with others */
 	uint64_t size;
 	uint8_t *buf;
 	size_t begin, end; /* of what is in the buffer; begin <= end <= BUFFER_BYTES */
@@ -71,15 +73,31 @@ static void consume(struct pcap_file *f, size_t n)
 	f->at += n;
 }
 
+static int pipe_wait(const struct pcap_file *f)
+{
+	struct pollfd p[] = { { .fd = f->fd, .events = POLLIN },
+			      { .fd = f->wake_fd, .events = POLLIN } };
+	int n;
+
+	if (f->is_regular || f->wake_fd < 0)
+		return HT_OK;
+	n = poll(p, 2, f->wait_ms);
+	return n < 0 ? -errno : p[0].revents && !p[1].revents ? HT_OK : -EINTR;
+}
+
 static int fill(struct pcap_file *f)
 {
 	ssize_t n;
+	int err;
 
 	if (f->begin) {
 		memmove(f->buf, f->buf + f->begin, left_in(f));
 		f->end -= f->begin;
 		f->begin = 0;
 	}
+	err = pipe_wait(f);
+	if (err < 0)
+		return err;
 	n = read(f->fd, f->buf + f->end, BUFFER_BYTES - f->end);
 	if (n < 0)
 		return -errno;
@@ -448,6 +466,12 @@ const char *pcap_file_why(const struct pcap_file *f)
 	return f->why;
 }
 
+void pcap_file_wait(struct pcap_file *f, int wake_fd, int wait_ms)
+{
+	f->wake_fd = wake_fd;
+	f->wait_ms = wait_ms;
+}
+
 uint64_t pcap_file_position(const struct pcap_file *f)
 {
 	return f->at;
@@ -515,9 +539,12 @@ int pcap_file_open_fd(struct pcap_file **out, int fd)
 		return -ENOMEM;
 	}
 	f->fd = fd;
+	f->wake_fd = -1;
 	if (fstat(fd, &st) < 0)
 		err = -errno;
-	else if (S_ISREG(st.st_mode))
+	else
+		f->is_regular = S_ISREG(st.st_mode);
+	if (f->is_regular)
 		f->size = (uint64_t)st.st_size;
 	if (err == HT_OK)
 		err = header_read(f);

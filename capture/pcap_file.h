@@ -31,6 +31,10 @@ HT_MUST_CHECK int pcap_file_open_fd(struct pcap_file **out, int fd);
 /** NULL is fine. */
 void pcap_file_close(struct pcap_file *f);
 
+/** Of a pipe, wait for octets @p wait_ms at most, or until @p wake_fd is readable: -EINTR then, so
+ * that the caller can look after other things. */
+void pcap_file_wait(struct pcap_file *f, int wake_fd, int wait_ms);
+
 /**
  * Give the next frames to @p ops (begin, frame, end) as one batch. Of a pipe, no frame waits for
  * the one behind it.

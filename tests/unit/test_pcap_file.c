@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/eventfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -289,6 +290,35 @@ START_TEST(frame_in_a_pipe_does_not_wait)
 	ck_assert_int_eq(pcap_file_batch(f, &ops, s, 100), 0);
 	ck_assert_str_ne(pcap_file_why(f), "");
 	pcap_file_close(f);
+	seen_free(s);
+	free(x.bytes);
+}
+END_TEST
+
+/* Whoever reads it can look after other things while nothing comes. */
+START_TEST(pipe_is_waited_for_no_longer_than_asked)
+{
+	struct fixture x = fixture_named("direct-udp.pcap");
+	struct seen *s = calloc(1, sizeof(*s));
+	int fds[2], wake = eventfd(0, EFD_CLOEXEC);
+	struct pcap_file *f;
+	uint32_t len;
+
+	memcpy(&len, x.bytes + 24 + 8, 4);
+	ck_assert_int_eq(pipe(fds), 0);
+	ck_assert_int_eq(write(fds[1], x.bytes, 24 + 10), 24 + 10);
+	ck_assert_int_eq(pcap_file_open_fd(&f, fds[0]), HT_OK);
+	pcap_file_wait(f, wake, 1);
+	ck_assert_int_eq(pcap_file_batch(f, &ops, s, 100), -EINTR);
+	pcap_file_wait(f, wake, 60000);
+	ck_assert_int_eq(write(fds[1], x.bytes + 24 + 10, 6 + len), (ssize_t)(6 + len));
+	ck_assert_int_eq(pcap_file_batch(f, &ops, s, 100), 1);
+	ck_assert_uint_eq(s->at[0].bytes.len, len);
+	ck_assert_int_eq(eventfd_write(wake, 1), 0);
+	ck_assert_int_eq(pcap_file_batch(f, &ops, s, 100), -EINTR);
+	pcap_file_close(f);
+	close(fds[1]);
+	close(wake);
 	seen_free(s);
 	free(x.bytes);
 }
@@ -801,6 +831,7 @@ static Suite *pcap_suite(void)
 	tcase_add_loop_test(t, frames_are_those_of_libpcap, 0, fixture_count());
 	tcase_add_loop_test(t, pipe_gives_the_same_as_the_file, 0, fixture_count());
 	tcase_add_test(t, frame_in_a_pipe_does_not_wait);
+	tcase_add_test(t, pipe_is_waited_for_no_longer_than_asked);
 	tcase_add_loop_test(t, every_kind_of_pcap_reads_the_same, 0, ROWS(kinds));
 	tcase_add_test(t, lengths_of_old_versions_are_swapped);
 	tcase_add_test(t, pcap_that_is_cut_keeps_what_is_whole);
