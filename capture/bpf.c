@@ -15,6 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "capture/decode.h"
+
 #define TAKE	     262144 /* octets of a frame that passes: all */
 #define TAGS_MOST    2	    /* in the frame */
 #define COMPILE_RING (256 * 1024)
@@ -252,6 +254,14 @@ static int from_ports(struct sock_fprog *out, const struct bpf_wish *wish)
 	err = program_copy(out, a->at, a->count);
 	free(a);
 	return err;
+}
+
+/* ---- frames of files ---- */
+
+bool bpf_takes(const struct sock_fprog *program, const struct captured *c)
+{
+	return program->filter && bpf_filter((const struct bpf_insn *)program->filter, c->bytes.at,
+					     c->wire_len, c->bytes.len) != 0;
 }
 
 /* ---- expressions ---- */

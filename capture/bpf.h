@@ -11,6 +11,7 @@
  */
 #pragma once
 #include <linux/filter.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "conf/complain.h"
@@ -39,3 +40,9 @@ struct bpf_wish {
  */
 HT_MUST_CHECK int bpf_make(struct sock_fprog *out, const struct bpf_wish *wish, char *why);
 void bpf_free(struct sock_fprog *program);
+
+struct captured;
+
+/** Does a program made for frames as they are in a file take this one? An empty program takes none.
+ */
+bool bpf_takes(const struct sock_fprog *program, const struct captured *c);

@@ -5,20 +5,25 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "capture/af_packet.h"
 #include "capture/bpf.h"
+#include "capture/file_source.h"
 #include "capture/fragments.h"
 #include "capture/packets.h"
+#include "capture/pcap_file.h"
 #include "capture/pcap_live.h"
 #include "capture/worker.h"
+#include "conf/clock.h"
 #include "conf/log.h"
 #include "tune/plan.h"
 #include "web-sql/stats.h"
 
-#define PACKETS_PER_S	100000 /* a mirror port of 1 Gbit/s */
-#define FRAGMENTS_PART	16     /* of `memory`, for all sources */
-#define REASSEMBLY_PART 8      /* for the flows of all threads */
+#define PACKETS_PER_S	100000	/* a mirror port of 1 Gbit/s */
+#define FRAGMENTS_PART	16	/* of `memory`, for all sources */
+#define REASSEMBLY_PART 8	/* for the flows of all threads */
+#define STOP_US		1000000 /* what was read of a file waits so long for a block */
 
 struct ring_thread {
 	const struct conf_capture *conf;
@@ -26,6 +31,8 @@ struct ring_thread {
 	struct worker *worker;
 	struct af_packet *ring; /* one of these */
 	struct pcap_live *live;
+	struct pcap_file *file;
+	struct file_source *reader; /* of `file` */
 	struct thread thread;
 };
 
@@ -103,6 +110,29 @@ static int live_open(struct mirror *m, const struct capture *k, const struct con
 	return pcap_live_open(&m->threads[k->first].live, &o);
 }
 
+/* A pipe could keep the server from starting, and from ending. */
+static int file_open(struct mirror *m, const struct capture *k, const struct conf_capture *c)
+{
+	struct pcap_file **out = &m->threads[k->first].file;
+	struct stat st;
+	int err = stat(c->file, &st) < 0 ? -errno : HT_OK;
+
+	if (err == HT_OK && !S_ISREG(st.st_mode)) {
+		log_error("capture %s: %s: not a regular file; heptap import reads pipes", c->name,
+			  c->file);
+		return -EINVAL;
+	}
+	if (err == HT_OK)
+		err = pcap_file_open(out, c->file);
+	if (err < 0)
+		log_error("capture %s: %s: %s", c->name, c->file,
+			  err == HT_EPCAP ? pcap_file_why(*out) : ht_strerror(err));
+	else
+		log_info("capture %s: %s, %" PRIu64 " octets", c->name, c->file,
+			 pcap_file_size(*out));
+	return err;
+}
+
 /* libpcap and files have one. */
 static unsigned threads_for(const struct conf_capture *c)
 {
@@ -141,6 +171,8 @@ static int capture_open(struct mirror *m, unsigned number, const struct host *ho
 				    m->conf->memory / FRAGMENTS_PART / m->conf->capture_count);
 	if (err < 0)
 		return err;
+	if (c->file[0])
+		return file_open(m, k, c);
 	ring = c->ring ? c->ring : plan_ring(host, k->count, PACKETS_PER_S);
 	err = c->method == CONF_METHOD_PCAP ? live_open(m, k, c, ring) : rings_open(m, k, c, ring);
 	if (err < 0)
@@ -204,6 +236,11 @@ int mirror_attach(struct mirror *m, unsigned thread, struct worker *worker)
 
 	t->worker = worker;
 	k->packets[thread - k->first] = t->packets;
+	if (err == HT_OK && t->file)
+		err = file_source_new(&t->reader,
+				      &(struct file_source_options){ .packets = t->packets,
+								     .worker = worker,
+								     .bpf = t->conf->bpf });
 	return err;
 }
 
@@ -216,6 +253,8 @@ static void run(void *ctx)
 
 	if (t->ring)
 		af_packet_run(t->ring, &packets_live_ops, t->packets, c);
+	else if (t->file)
+		file_source_run(t->reader, t->file, t->conf->file);
 	else
 		pcap_live_run(t->live, &packets_live_ops, t->packets, c);
 	worker_flush(t->worker);
@@ -237,11 +276,18 @@ void mirror_stop(struct mirror *m)
 
 		if (t->thread.is_started && t->ring)
 			af_packet_stop(t->ring);
+		else if (t->thread.is_started && t->reader)
+			file_source_stop(t->reader);
 		else if (t->thread.is_started)
 			pcap_live_stop(t->live);
 	}
-	for (unsigned i = 0; i < mirror_thread_count(m); i++)
-		thread_join(&m->threads[i].thread);
+	for (unsigned i = 0; i < mirror_thread_count(m); i++) {
+		struct ring_thread *t = &m->threads[i];
+
+		if (t->reader && !thread_join_until(&t->thread, clock_mono_us() + STOP_US))
+			file_source_give_up(t->reader);
+		thread_join(&t->thread);
+	}
 }
 
 bool mirror_sum(const struct mirror *m, unsigned source, struct stats_packets *out)
@@ -258,6 +304,8 @@ bool mirror_sum(const struct mirror *m, unsigned source, struct stats_packets *o
 void mirror_close(struct mirror *m)
 {
 	for (unsigned i = 0; i < mirror_thread_count(m); i++) {
+		file_source_free(m->threads[i].reader);
+		pcap_file_close(m->threads[i].file);
 		packets_free(m->threads[i].packets);
 		af_packet_close(m->threads[i].ring);
 		pcap_live_close(m->threads[i].live);
