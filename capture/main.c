@@ -7,9 +7,11 @@
 #include <string.h>
 
 #include "capture/client.h"
+#include "capture/import.h"
 #include "capture/replay.h"
 #include "capture/schema_command.h"
 #include "capture/server.h"
+#include "conf/complain.h"
 #include "conf/conf.h"
 #include "conf/log.h"
 #include "conf/version.h"
@@ -122,6 +124,24 @@ static int command_replay(const char *file, int argc, char **argv)
 	return code;
 }
 
+static int command_import(const char *file, int argc, char **argv)
+{
+	struct import_wish wish;
+	char why[WHY_BYTES];
+	struct conf *conf;
+	int code;
+
+	if (!import_words(argc, argv, &wish, why))
+		return usage(why, NULL);
+	code = conf_load(file, 0, &conf);
+	if (code != EXIT_DONE)
+		return code;
+	log_open(conf->log.level, LOG_TARGET_STDERR);
+	code = import_command(conf, &wish);
+	conf_free(conf);
+	return code;
+}
+
 /* ---- to the running server ---- */
 
 static int ask_server(const char *file, int words_left, const char *path)
@@ -209,6 +229,20 @@ static const struct command commands[] = {
 	  "too "
 	  "much, and prints each\nstatement; with --dry-run it only prints them.\n",
 	  command_schema },
+	{ "import", " -c FILE [OPTIONS] CAPTURE...", "store the SIP of capture files",
+	  "\nCAPTURE is a pcap or pcapng file, or - for standard input; several are read one "
+	  "after the other, as one.\n\n"
+	  "  --ports 5060,5070    ports of SIP\n"
+	  "  --hep-ports 9060     ports of HEP on its way to somebody\n"
+	  "  --bpf EXPRESSION     only packets that this filter takes are looked at, whatever "
+	  "their ports (pcap-filter(7))\n"
+	  "  --from N             begin with packet N of the first file\n\n"
+	  "What no option says is as in the first entry of `capture` in FILE; without one the "
+	  "ports are 5060 and 5061.\nIt may run beside a server. Ctrl-C stops reading, stores "
+	  "what was read and says where it stopped; twice gives up.\n"
+	  "Exit 0 if all is stored, 1 if a file is damaged or rows were refused, 3 if it could "
+	  "not be done or was\ninterrupted.\n",
+	  command_import },
 	{ "replay", " -c FILE DIR", "store the spool of another (dead) machine, exactly once",
 	  "\nDIR stays as it is: what the database has of it already, by whatever way, is not "
 	  "stored "

@@ -96,19 +96,6 @@ static int look_at_all(struct spool *spool)
 	return err;
 }
 
-static int database_try(const struct store *store)
-{
-	struct db *db;
-	int err = db_open(&db, &store->db);
-
-	if (err == HT_OK)
-		db_close(db);
-	else
-		fprintf(stderr, "heptap: the database cannot be reached: %s\n",
-			db_last_error(NULL));
-	return err;
-}
-
 /* Until all is stored, or somebody wants it to end. @return all is? */
 static bool drain(struct store *store, struct spool *spool)
 {
@@ -155,7 +142,7 @@ static int replay_spool(const struct conf *conf, struct spool *spool, unsigned w
 	int err = store_init(&store, conf, spool, writers, dir, false);
 
 	if (err == HT_OK)
-		err = database_try(&store);
+		err = store_try(&store);
 	if (err == HT_OK)
 		err = thread_start_rcu_helper();
 	if (err == HT_OK) {

@@ -2,6 +2,7 @@
 #include "capture/store.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -82,6 +83,19 @@ void store_fini(struct store *s)
 	admin_free(s->admin);
 	reject_close(s->rejects);
 	explicit_bzero(s->password, sizeof(s->password));
+}
+
+int store_try(const struct store *s)
+{
+	struct db *db;
+	int err = db_open(&db, &s->db);
+
+	if (err == HT_OK)
+		db_close(db);
+	else
+		fprintf(stderr, "heptap: the database cannot be reached: %s\n",
+			db_last_error(NULL));
+	return err;
 }
 
 static void run_writer(void *ctx)

@@ -45,6 +45,9 @@ HT_MUST_CHECK int store_init(struct store *s, const struct conf *conf, struct sp
 			     unsigned writers, const char *reject_dir, bool tune_writers);
 void store_fini(struct store *s);
 
+/** Can the database be reached? Says so on stderr if not. @return as db_open(). */
+HT_MUST_CHECK int store_try(const struct store *s);
+
 /** Start the threads. @return HT_OK or -errno. */
 HT_MUST_CHECK int store_start(struct store *s);
 
