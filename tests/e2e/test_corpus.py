@@ -32,7 +32,8 @@ def wanted_times(e):
 
 
 def wanted_node(e):
-    return f"node1:{e['hep']['capture_id']}" if "capture_id" in e["hep"] else "node1"
+    hep = e.get("hep", {})  # none: the message itself was captured
+    return f"node1:{hep['capture_id']}" if "capture_id" in hep else "node1"
 
 
 def wanted_values(e):
@@ -51,7 +52,7 @@ def wanted_values(e):
         "diversion": e.get("diversion", ""), "reason": e.get("reason", ""), "content_type": e.get("content_type", ""),
         "user_agent": e.get("user_agent", e.get("server", "")), "source_ip": e["src_ip"], "source_port": str(e["src_port"]),
         "destination_ip": e["dst_ip"], "destination_port": str(e["dst_port"]), "expires": e.get("expires", "-1"),
-        "correlation_id": e["hep"].get("correlation_id", ""), "proto": {17: "1", 6: "2", 22: "3"}[e["ip_proto"]],
+        "correlation_id": e.get("hep", {}).get("correlation_id", ""), "proto": {17: "1", 6: "2", 22: "3"}[e["ip_proto"]],
         "family": str(e["family"]), "type": "1" if request else "2", "node": wanted_node(e),
         "SHA2(IF(LENGTH(msg_raw) > 0, msg_raw, msg), 256)": e["msg_sha256"],
         "LENGTH(IF(LENGTH(msg_raw) > 0, msg_raw, msg))": str(e["msg_len"]),
