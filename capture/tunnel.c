@@ -96,31 +96,30 @@ static uint16_t tzsp(struct cursor *c)
 	return 0;
 }
 
-static const struct {
-	uint16_t port;
-	uint16_t (*type)(struct cursor *c);
-} udp_tunnels[] = {
-	{ 4789, vxlan },
-	{ 8472, vxlan },
-	{ 6081, geneve },
-	{ 37008, tzsp },
-};
+static uint16_t tunnel_type(struct cursor *c, uint16_t port)
+{
+	switch (port) {
+	case 4789:
+	case 8472: /* of early Linux */
+		return vxlan(c);
+	case 6081:
+		return geneve(c);
+	case 37008:
+		return tzsp(c);
+	default:
+		return 0;
+	}
+}
 
 uint16_t layer_udp_tunnel(struct layers *l)
 {
-	for (size_t i = 0; i < sizeof(udp_tunnels) / sizeof(udp_tunnels[0]); i++) {
-		struct cursor c = l->c;
-		uint16_t type;
+	struct cursor c = l->c;
+	uint16_t type = tunnel_type(&c, l->out->dst.port);
 
-		if (udp_tunnels[i].port != l->out->dst.port)
-			continue;
-		type = udp_tunnels[i].type(&c);
-		if (!type || c.failed)
-			return 0;
-		l->c = c;
-		return type;
-	}
-	return 0;
+	if (!type || c.failed)
+		return 0;
+	l->c = c;
+	return type;
 }
 
 #define MPLS_LAST     0x100  /* of the stack of labels */
