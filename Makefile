@@ -121,6 +121,7 @@ fuzz:
 bench: all $(BENCHES)
 	@python3 tests/bench/bench.py --build $(B)
 	@python3 tests/bench/storage.py --build $(B)
+	@python3 tests/bench/mirror.py --build $(B)
 	@python3 tests/bench/peer.py --build $(B) --brief
 bench-long:
 	@tests/deps.sh $(DEPS_BUILD) $(DEPS_RUN) $(DEPS_BENCH)

@@ -1,8 +1,8 @@
 /*
- * From frame to row in a block, against a loop that only touches the frames: bench_packets FILE ROUNDS
- * [REPEATS]
- * No ring, no thread, no spool: what decoding, telling SIP from RTP, parsing and the row cost, where
- * a profiler finds nothing else. Prints pairs of microseconds per frame, taken in turn.
+ * From frame to row in a block, against a loop that only touches the frames: bench_packets FILE
+ * ROUNDS [REPEATS] No ring, no thread, no spool: what decoding, telling SIP from RTP, parsing and
+ * the row cost, where a profiler finds nothing else. Prints pairs of microseconds per frame, taken
+ * in turn.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,12 +1,16 @@
 """A mirror port, in pairs of the same minute (see bench.py), over a veth pair in a network namespace that ends with this program.
 
-(l) CPU per packet of ht-cap-0 at the same rate against a bare TPACKET_V3 loop with the same filter, which only counts: SIP
+(l) CPU per packet of ht-cap-0 at the same rate against a bare TPACKET_V3 loop with the same filter, which only counts: SIP; and what of it is
+    left where there is no ring, only frames in memory (bench_packets)
 (m) the same: SIP in VXLAN
 (n) the same: 50 RTP to each SIP, let through by the filter
 (o) packets that the kernel drops when they are sent as fast as they go, against the same loop
+(p) time of `heptap import`, from its start to the last row committed, against `tcpdump -r FILE -w /dev/null`, file in the page cache: one packet,
+    which is what start and end take; RTP alone; one SIP to 1000 and to 50 RTP; SIP alone, where it is the database that is measured
 """
 import argparse
 import ctypes
+import os
 import pathlib
 import random
 import shutil
@@ -15,6 +19,7 @@ import statistics
 import struct
 import subprocess
 import tempfile
+import time
 
 import bench
 import lib
@@ -99,6 +104,29 @@ def own_network():
     return True
 
 
+def write_pcap(path, frames, octets):
+    """The frames over and over, ten microseconds from one to the next. @return how many."""
+    count, size, now = 0, 24, int(time.time()) - 60
+    with open(path, "wb", buffering=1 << 20) as out:
+        out.write(struct.pack("=IHHiIII", 0xa1b2c3d4, 2, 4, 0, 0, 262144, 1))
+        while size < octets:
+            for frame in frames:
+                out.write(struct.pack("=4I", now + count // 100_000, count % 100_000 * 10, len(frame), len(frame)) + frame)
+                count += 1
+                size += 16 + len(frame)
+    return count
+
+
+def run_timed(command):
+    """@return wall and CPU seconds; it has to succeed."""
+    begin = time.monotonic()
+    child = subprocess.Popen([str(c) for c in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, used = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    lib.check_equal(child.returncode, 0, f"exit code of {command[0]}")
+    return time.monotonic() - begin, used.ru_utime + used.ru_stime
+
+
 class Mirror(bench.Bench):
     def __init__(self, build, folder, pairs):
         self.build, self.folder, self.pairs = pathlib.Path(build), pathlib.Path(folder), pairs
@@ -146,7 +174,10 @@ class Mirror(bench.Bench):
         pairs = [(self.ours(mix, count, mix.rate)[0], self.bare(mix, count, mix.rate)[0]) for _ in range(self.pairs)]
         ours, bare = (statistics.median(p[i] for p in pairs) for i in (0, 1))
         extra = statistics.median(a - b for a, b in pairs)
-        print(f"({letter}) {mix.name}, CPU per packet at {mix.rate}/s: heptap {ours:.3f} us, bare ring {bare:.3f} us, difference median {extra:+.3f} us"
+        memory = self.tool("bench_packets", mix.file, self.pairs, 1 + 200_000 // len(mix.frames)).splitlines()
+        memory = statistics.median(float(line.split()[0]) for line in memory)
+        print(f"({letter}) {mix.name}, CPU per packet at {mix.rate}/s: heptap {ours:.3f} us (in memory {memory:.3f} us), bare ring {bare:.3f} us, "
+              f"difference median {extra:+.3f} us"
               + ("  (aim: at most +1.200)" if mix.share == 1 else ""))
         if mix.share < 1:
             bench.show(f"({letter}) {mix.name}, heptap / bare ring", pairs, "at most", 3)
@@ -154,23 +185,54 @@ class Mirror(bench.Bench):
     def drops(self, count=1_000_000):
         for mix in self.mixes.values():
             n = int(count if mix.share < 1 else count / 4)
-            found = [(self.ours(mix, n, 0), self.bare(mix, n, 0)) for _ in range(self.pairs)]
+            found = [(self.ours(mix, n, 0), self.bare(mix, n, 0)) for _ in range(min(self.pairs, 3))]
             ours, bare = ([f[i] for f in found] for i in (0, 1))
             middle = lambda figures, k: statistics.median(f[k] for f in figures)
             print(f"(o) {mix.name} as fast as it goes, {n} packets: heptap drops {middle(ours, 1):.2%} at {middle(ours, 2):.0f}/s and sheds "
                   f"{middle(ours, 3):.2%}, bare ring drops {middle(bare, 1):.2%} at {middle(bare, 2):.0f}/s  (aim: none where the bare ring has none)")
+
+    def imports(self):
+        """With statistics, as they are by default."""
+        self.database()
+        h = lib.Heptap(self.build / "heptap", self.folder / "import", self.db.socket)
+        h.install()
+        sip, rtp = sip_frames(), list(rtp_frames(10_000))
+        self.import_file(h, "one packet", rtp[:1], 1)
+        self.import_file(h, "RTP alone", rtp, 200 << 20)
+        self.import_file(h, "1 SIP to 1000 RTP", sip[:10] + rtp, 200 << 20)
+        self.import_file(h, "1 SIP to 50 RTP", self.mixes["n"].frames, 200 << 20)
+        self.import_file(h, "SIP alone", sip, 50 << 20)
+
+    def import_file(self, h, name, frames, octets):
+        file = self.folder / "file.pcap"
+        count = write_pcap(file, frames, octets)
+        file.read_bytes()
+        pairs, server = [], 0
+        for _ in range(self.pairs):
+            self.empty(self.db)
+            before = bench.process_cpu(self.db.process.pid)
+            ours = run_timed([self.build / "heptap", "import", "-c", h.file, file])
+            server = bench.process_cpu(self.db.process.pid) - before
+            pairs.append((ours, run_timed(["tcpdump", "-Z", "root", "-r", file, "-w", "/dev/null"])))
+        wall, cpu = ([statistics.median(p[who][i] for p in pairs) for who in (0, 1)] for i in (0, 1))
+        rows = self.db.number("SELECT COUNT(*) FROM sip_capture")
+        print(f"(p) import, {name}, {count} packets, {rows} rows: heptap {wall[0]:.2f} s (CPU {cpu[0]:.2f} s, mariadbd {server:.2f} s), "
+              f"tcpdump {wall[1]:.2f} s (CPU {cpu[1]:.2f} s)")
+        if count > 1:
+            bench.show(f"(p) import, {name}, speed, heptap / tcpdump", [(t[0], o[0]) for o, t in pairs], "at least", 0.5)
+        file.unlink()
 
 
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("--build", required=True)
     p.add_argument("--pairs", type=int, default=5)
-    p.add_argument("--only", default="lmno")
+    p.add_argument("--only", default="lmnop")
     options = p.parse_args()
     if not own_network():
-        print("(l) to (o) need a network namespace of their own, which this host does not allow")
+        print("(l) to (p) need a network namespace of their own, which this host does not allow")
         return
-    folder = tempfile.mkdtemp(prefix="heptap-bench-")
+    folder, mirror = tempfile.mkdtemp(prefix="heptap-bench-"), None
     try:
         mirror = Mirror(options.build, folder, options.pairs)
         for letter in "lmn":
@@ -178,7 +240,11 @@ def main():
                 mirror.cost(letter)
         if "o" in options.only:
             mirror.drops()
+        if "p" in options.only:
+            mirror.imports()
     finally:
+        if mirror:
+            mirror.end()
         shutil.rmtree(folder, ignore_errors=True)
 
 
