@@ -66,6 +66,9 @@ struct shard {
 	struct age done;      /* the first done first */
 	struct age free;
 	union page *free_pages;
+	/* Never used: the kernel gives memory for them once they are. */
+	struct entry *fresh, *fresh_end;
+	union page *fresh_page, *fresh_page_end;
 	struct bucket *buckets;
 	struct ends ends;
 } __attribute__((aligned(128)));
@@ -128,6 +131,8 @@ static struct entry *entry_take(struct shard *s)
 {
 	struct entry *e;
 
+	if (TAILQ_EMPTY(&s->free) && s->fresh < s->fresh_end)
+		return s->fresh++;
 	if (TAILQ_EMPTY(&s->free) && !TAILQ_EMPTY(&s->done))
 		entry_drop(s, TAILQ_FIRST(&s->done));
 	else if (TAILQ_EMPTY(&s->free))
@@ -142,6 +147,8 @@ static union page *page_take(struct shard *s, const struct entry *e)
 {
 	union page *page;
 
+	if (!s->free_pages && s->fresh_page < s->fresh_page_end)
+		return s->fresh_page++;
 	while (!s->free_pages)
 		evict(s, e);
 	page = s->free_pages;
@@ -527,12 +534,10 @@ static void shard_init(struct shard *s, struct entry *entries, uint32_t entry_co
 	TAILQ_INIT(&s->open);
 	TAILQ_INIT(&s->done);
 	TAILQ_INIT(&s->free);
-	for (uint32_t i = 0; i < entry_count; i++)
-		TAILQ_INSERT_TAIL(&s->free, &entries[i], in_age);
-	for (uint32_t i = page_count; i-- > 0;) {
-		pages[i].next_free = s->free_pages;
-		s->free_pages = &pages[i];
-	}
+	s->fresh = entries;
+	s->fresh_end = entries + entry_count;
+	s->fresh_page = pages;
+	s->fresh_page_end = pages + page_count;
 	s->buckets = buckets;
 }
 
