@@ -27,6 +27,13 @@ struct buffer {
 	uint8_t bytes[];
 };
 
+/* Buffers of one size. The kernel gives memory for those from `fresh` on once they are used. */
+struct pool {
+	uint8_t *all, *fresh, *end;
+	struct buffer *free;
+	uint32_t size;
+};
+
 /* Constant size without holes, as it is hashed and compared by octets. */
 struct key {
 	uint8_t src[16], dst[16];
@@ -73,8 +80,7 @@ struct tcp {
 	struct flow *all;
 	struct flows lists[KINDS]; /* the longest idle first */
 	struct flows free;
-	struct buffer *free_small, *free_large;
-	uint8_t *small, *large; /* the pools */
+	struct pool small, large;
 	struct tcp_counters counters;
 };
 
@@ -102,17 +108,17 @@ static void list_enter(struct tcp *t, struct flow *f)
 
 /* ---- handing on ---- */
 
-static struct buffer **pool_of(struct tcp *t, uint32_t size)
+static struct pool *pool_of(struct tcp *t, uint32_t size)
 {
-	return size == TCP_SMALL ? &t->free_small : &t->free_large;
+	return size == TCP_SMALL ? &t->small : &t->large;
 }
 
 static void buffer_give(struct tcp *t, struct flow *f)
 {
-	struct buffer **pool = pool_of(t, f->buffer->size);
+	struct pool *pool = pool_of(t, f->buffer->size);
 
-	f->buffer->next_free = *pool;
-	*pool = f->buffer;
+	f->buffer->next_free = pool->free;
+	pool->free = f->buffer;
 	f->buffer = NULL;
 }
 
@@ -251,15 +257,27 @@ static struct flow *longest_idle(struct tcp *t)
 	return oldest;
 }
 
+static struct buffer *fresh_take(struct pool *pool)
+{
+	struct buffer *b = (struct buffer *)pool->fresh;
+
+	pool->fresh += sizeof(*b) + pool->size;
+	b->size = pool->size;
+	return b;
+}
+
 /* A buffer of a size, of another flow if none is free. @p f is in no list. */
 static struct buffer *buffer_take(struct tcp *t, uint32_t size)
 {
-	struct buffer **pool = pool_of(t, size), *b;
+	struct pool *pool = pool_of(t, size);
+	struct buffer *b;
 
-	if (!*pool)
+	if (!pool->free && pool->fresh < pool->end)
+		return fresh_take(pool);
+	if (!pool->free)
 		evict(t, TAILQ_FIRST(&t->lists[size == TCP_SMALL ? SMALL : LARGE]));
-	b = *pool;
-	*pool = b->next_free;
+	b = pool->free;
+	pool->free = b->next_free;
 	b->count = 0;
 	return b;
 }
@@ -630,19 +648,16 @@ const struct tcp_counters *tcp_counters(const struct tcp *t)
 
 /* ---- life ---- */
 
-static uint8_t *pool_new(struct buffer **free_list, uint32_t count, uint32_t size)
+static int pool_init(struct pool *pool, uint32_t count, uint32_t size)
 {
 	size_t step = sizeof(struct buffer) + size;
-	uint8_t *pool = calloc(count, step);
 
-	for (uint32_t i = count; pool && i-- > 0;) {
-		struct buffer *b = (struct buffer *)(pool + i * step);
-
-		b->size = size;
-		b->next_free = *free_list;
-		*free_list = b;
-	}
-	return pool;
+	pool->size = size;
+	pool->all = pool->fresh = calloc(count, step);
+	if (!pool->all)
+		return -ENOMEM;
+	pool->end = pool->all + count * step;
+	return HT_OK;
 }
 
 static void lists_init(struct tcp *t)
@@ -673,9 +688,8 @@ int tcp_new(struct tcp **out, const struct tcp_options *options, tcp_take_fn *ta
 	t->bucket_mask = buckets - 1;
 	t->buckets = calloc(buckets, sizeof(*t->buckets));
 	t->all = calloc(options->flows, sizeof(*t->all));
-	t->small = pool_new(&t->free_small, options->small, TCP_SMALL);
-	t->large = pool_new(&t->free_large, options->large, TCP_WINDOW);
-	if (!t->buckets || !t->all || !t->small || !t->large ||
+	if (!t->buckets || !t->all || pool_init(&t->small, options->small, TCP_SMALL) < 0 ||
+	    pool_init(&t->large, options->large, TCP_WINDOW) < 0 ||
 	    getrandom(&t->seed, sizeof(t->seed), 0) != (ssize_t)sizeof(t->seed)) {
 		tcp_free(t);
 		return -ENOMEM;
@@ -691,7 +705,7 @@ void tcp_free(struct tcp *t)
 		return;
 	free(t->buckets);
 	free(t->all);
-	free(t->small);
-	free(t->large);
+	free(t->small.all);
+	free(t->large.all);
 	free(t);
 }
