@@ -190,7 +190,8 @@ static int command_help(const char *file, int argc, char **argv)
 	}
 	if (argc == 1)
 		return usage("no such command", argv[0]);
-	printf("heptap takes SIP from HEP agents and stores it in Homer's MySQL tables.\n\n");
+	printf("heptap takes SIP from HEP agents, mirror ports and capture files, and stores it in "
+	       "Homer's MySQL tables.\n\n");
 	for (const struct command *c = commands; c->name; c++)
 		printf("  heptap %-7s%-38s %s\n", c->name, c->arguments, c->line);
 	printf("  heptap --version                                     the version\n\n"
