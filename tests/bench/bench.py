@@ -119,7 +119,7 @@ class Bench:
 
     def database(self, pool="1G"):
         self.db = lib.Database(self.folder / "db", [f"--innodb-buffer-pool-size={pool}", "--innodb-flush-log-at-trx-commit=2",
-                                                    f"--innodb-log-file-size={'2G' if pool != '1G' else '512M'}"])
+                                                    f"--innodb-log-file-size={'8G' if pool != '1G' else '512M'}"])
         self.db.install()
         self.db.start()
 
