@@ -174,9 +174,9 @@ class Bench:
         found = re.findall(r"is stored: (\d+) rows in ([0-9.]+) s", h.log_text().rsplit(" ready in ", 1)[1])
         return sum(int(rows) for rows, _ in found) / max(float(seconds) for _, seconds in found)
 
-    def drain_bare(self, db, kept, processes=1):
-        self.empty(db)
-        tool = [str(self.build / "tests/bench/bench_insert"), str(kept), str(db.socket), "homer_db", "sip_capture", "1000"]
+    def drain_bare(self, db, kept, processes=1, database="homer_db"):
+        self.empty(db, database)
+        tool = [str(self.build / "tests/bench/bench_insert"), str(kept), str(db.socket), database, "sip_capture", "1000"]
         parts = [subprocess.Popen(tool + ([str(i), str(processes)] if processes > 1 else []), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
                  for i in range(processes)]
         if processes > 1:
