@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "conf/log.h"
@@ -48,30 +49,63 @@ static int segment_walk(const struct stream *st, const struct segment *seg, void
 	return HT_OK;
 }
 
-/* Is what lies behind the last whole block one that is all there, and damaged, rather than cut off
- * while it was written? Then its head, if that goes on from the block before, says what is lost. */
-static bool tail_is_block(struct stream *st, const struct segment *seg, const struct found *found)
+/* Damaged blocks one after the other, all there: each head goes on from the one before. */
+struct tail {
+	bool is_whole; /* to the end of the segment */
+	uint64_t first_seq, last_seq;
+	uint64_t rows_before, rows_behind; /* of the stream */
+	uint32_t count, rows[STREAM_TAIL_MOST];
+};
+
+/* What lies behind the last whole block: such blocks, or one that was cut off while it was written?
+ * Where no block of the segment is whole, its name says the first seq, and the head the rows. */
+static void tail_walk(const struct stream *st, const struct segment *seg, const struct found *found,
+		      struct tail *out)
 {
+	uint64_t at = found->bytes, seq = found->last_seq, rows = found->rows;
+	bool is_known = at > 0 || seg->first_seq == 1;
 	struct block_head buf, h;
 
-	if (segment_block_at(seg->fd, found->bytes, seg->bytes, false, &buf, &h) < 0 ||
-	    found->bytes + h.bytes != seg->bytes || h.stream != st->id ||
-	    h.seq != found->last_seq + 1 || h.rows_before != found->rows)
-		return false; /* of a stream's first block these are 1 and 0 */
-	st->tail_seq = h.seq;
-	st->tail_rows = h.rows;
-	return true;
+	if (at == 0)
+		seq = seg->first_seq - 1;
+	*out = (struct tail){ .first_seq = seq + 1, .last_seq = seq };
+	out->rows_before = out->rows_behind = rows;
+	for (; at < seg->bytes && out->count < STREAM_TAIL_MOST; at += h.bytes) {
+		if (segment_block_at(seg->fd, at, seg->bytes, false, &buf, &h) < 0 ||
+		    h.stream != st->id || h.seq != out->last_seq + 1 ||
+		    (is_known && h.rows_before != out->rows_behind))
+			return;
+		if (!is_known)
+			out->rows_before = h.rows_before;
+		is_known = true;
+		out->rows[out->count++] = h.rows;
+		out->last_seq = h.seq;
+		out->rows_behind = h.rows_before + h.rows;
+	}
+	out->is_whole = at == seg->bytes;
+}
+
+/* Does @p behind, of the next segment, go on where @p t ends? Then it becomes part of it. */
+static void tail_join(struct tail *t, const struct tail *behind)
+{
+	if (!t->is_whole || behind->count == 0 || behind->first_seq != t->last_seq + 1 ||
+	    behind->rows_before != t->rows_behind || t->count + behind->count > STREAM_TAIL_MOST)
+		return;
+	memcpy(t->rows + t->count, behind->rows, behind->count * sizeof(t->rows[0]));
+	t->count += behind->count;
+	t->last_seq = behind->last_seq;
+	t->rows_behind = behind->rows_behind;
 }
 
 /* What lies behind the last whole block: one that was being written goes, anything else is kept for
  * whoever wants to look at it. @return octets that stay. */
 static uint64_t tail_settle(struct spool *s, struct stream *st, struct segment *seg,
-			    const struct found *found, bool is_last)
+			    const struct found *found, bool are_blocks, bool is_last)
 {
 	uint64_t tail = seg->bytes - found->bytes;
 	uint64_t seq = found->bytes ? found->last_seq : seg->first_seq - 1;
 
-	if (tail && (tail_is_block(st, seg, found) || !is_last || tail > BLOCK_MAX_BYTES)) {
+	if (tail && (are_blocks || !is_last || tail > BLOCK_MAX_BYTES)) {
 		segment_set_aside(s, st, seg, found->bytes, seq + 1);
 		return tail;
 	}
@@ -108,6 +142,7 @@ static void segment_settle(struct spool *s, struct stream *st, struct segment *s
 static int last_block_find(struct spool *s, struct stream *st, void *buf)
 {
 	struct found found = { 0 };
+	struct tail tail, behind = { 0 };
 	uint64_t kept;
 	int err;
 
@@ -117,11 +152,17 @@ static int last_block_find(struct spool *s, struct stream *st, void *buf)
 		err = segment_walk(st, seg, buf, &found);
 		if (err < 0)
 			return err;
-		kept = tail_settle(s, st, seg, &found, i + 1 == st->segment_count);
+		tail_walk(st, seg, &found, &tail);
+		kept = tail_settle(s, st, seg, &found, tail.is_whole, i + 1 == st->segment_count);
+		tail_join(&tail, &behind);
+		behind = tail;
 		pthread_mutex_lock(&st->lock);
 		segment_settle(s, st, seg, &found, kept);
 		pthread_mutex_unlock(&st->lock);
 	}
+	st->tail_seq = behind.count ? behind.last_seq : 0; /* its heads say what is lost */
+	st->tail_count = behind.count;
+	memcpy(st->tail_rows, behind.rows, behind.count * sizeof(behind.rows[0]));
 	if (st->last_seq == 0) /* not one block was ever whole: nothing to be drained, ever */
 		stream_drop(s, st);
 	return HT_OK;

@@ -28,6 +28,7 @@ struct spool;
 	(64U << 20) /* a segment that has so much is followed by another; less in a small spool */
 #define SPOOL_KEEP_S	  30
 #define SPOOL_MAX_STREAMS 1024
+#define STREAM_TAIL_MOST  64
 
 struct spool_options {
 	const char *dir;
@@ -67,9 +68,11 @@ struct stream {
 	uint64_t bytes;	    /* appended and not yet removed */
 	uint64_t committed; /* seq */
 	uint64_t alive_us;  /* monotonic time the database last answered this stream's writer */
-	uint64_t tail_seq, tail_rows; /* of a damaged block behind the last whole one; 0: none. The
-					 writer's */
-	int next_fd;		      /* allocated for the next segment; -1: none. ht-spool's */
+	/* damaged blocks behind the last whole one: seq of the last of them, 0 if there is none,
+	   and rows of each; the writer's */
+	uint64_t tail_seq;
+	uint32_t tail_count, tail_rows[STREAM_TAIL_MOST];
+	int next_fd; /* allocated for the next segment; -1: none. ht-spool's */
 };
 
 /* Where a writer reads next. */

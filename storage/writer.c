@@ -206,15 +206,18 @@ static void doubt_settle(struct writer *w, const struct source *src, uint64_t se
 		counter_add(&w->counters.stored[some], rows);
 }
 
-/* The last block that an earlier start left was damaged: its rows are lost, unless the ledger has
- * them. */
+/* The last blocks that an earlier start left were damaged: their rows are lost, unless the ledger
+ * has them. */
 static void tail_tell(struct writer *w, struct stream *st, uint64_t seq)
 {
-	if (st->tail_seq > seq) {
-		counter_add(&w->counters.recovered, st->tail_rows);
-		counter_add(&w->counters.lost_damage, st->tail_rows);
-	}
-	st->tail_seq = 0;
+	uint64_t rows = 0;
+
+	for (uint32_t i = 0; i < st->tail_count; i++)
+		if (st->tail_seq - i > seq)
+			rows += st->tail_rows[st->tail_count - 1 - i];
+	counter_add(&w->counters.recovered, rows);
+	counter_add(&w->counters.lost_damage, rows);
+	st->tail_seq = st->tail_count = 0;
 }
 
 /*

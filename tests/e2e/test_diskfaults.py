@@ -286,6 +286,19 @@ def test_damaged_segments(world):
     check_equal(h.stop(), 0, "exit code")
 
 
+def test_the_last_blocks_are_damaged(world):
+    """Several of them, of which nothing that is whole follows: their heads say what is lost."""
+    world.database()
+    h = world.heptap(start=False)
+    bad = spooled(world, h, 3000)[-3:]
+    for block in bad:
+        data = bytearray(block.path.read_bytes())
+        data[block.at + block.size // 2] ^= 1
+        block.path.write_bytes(data)
+    only_those_are_lost(world, h, 3000, set().union(*(b.numbers for b in bad)))
+    check_equal(h.stop(), 0, "exit code")
+
+
 def soak_damaged_segments(world):
     """The same with ten seeds, the first of which is SEED or a random one."""
     begin = int(os.environ.get("SEED", random.randrange(10**6)))
