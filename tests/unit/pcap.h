@@ -1,82 +1,72 @@
 /**
  * @file
- * Frames of a capture file, one after the other: pcap, and pcapng with one section and one
- * interface, both little-endian, as the fixtures are.
+ * Frames of a capture file, one after the other: read at once, so that taking them allocates
+ * nothing.
  */
 #pragma once
 #include <assert.h>
-#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-#include "capture/decode.h"
+#include "capture/pcap_file.h"
 
 struct pcap {
-	uint8_t *bytes; /* the whole file */
-	struct cursor c;
-	uint16_t link;
-	bool is_ng;
+	struct captured *frames; /* each with a copy of its octets */
+	size_t count, next;
 };
+
+static inline void pcap_begin(void *ctx, uint64_t wall_us, uint64_t mono_us)
+{
+	(void)ctx;
+	(void)wall_us;
+	(void)mono_us;
+}
+
+static inline void pcap_keep(void *ctx, const struct captured *c)
+{
+	struct pcap *p = ctx;
+	uint8_t *copy = malloc(c->bytes.len + 1);
+
+	p->frames = realloc(p->frames, (p->count + 1) * sizeof(*p->frames));
+	assert(p->frames && copy);
+	memcpy(copy, c->bytes.at, c->bytes.len);
+	p->frames[p->count] = *c;
+	p->frames[p->count++].bytes.at = copy;
+}
+
+static inline void pcap_end(void *ctx)
+{
+	(void)ctx;
+}
 
 static inline void pcap_open(struct pcap *p, const char *path)
 {
-	FILE *f = fopen(path, "rb");
-	size_t len = 0;
+	static const struct source_ops ops = { .begin = pcap_begin,
+					       .frame = pcap_keep,
+					       .end = pcap_end };
+	struct pcap_file *f;
+	int n = pcap_file_open(&f, path);
 
-	assert(f);
-	p->bytes = malloc(1 << 20);
-	assert(p->bytes);
-	len = fread(p->bytes, 1, 1 << 20, f);
-	assert(len > 24 && len < 1 << 20);
-	fclose(f);
-	p->c = cursor_over(p->bytes, len);
-	p->is_ng = p->bytes[0] == 0x0a;
-	p->link = 0;
-	if (p->is_ng)
-		return;
-	assert(cursor_u32_le(&p->c) == 0xa1b2c3d4);
-	cursor_take(&p->c, 16);
-	p->link = (uint16_t)cursor_u32_le(&p->c);
-}
-
-static inline void pcap_close(struct pcap *p)
-{
-	free(p->bytes);
-}
-
-/* Interface description (1) says the link type, an enhanced packet (6) is a frame. */
-static inline bool pcap_next_ng(struct pcap *p, struct captured *out)
-{
-	while (cursor_left(&p->c)) {
-		uint32_t type = cursor_u32_le(&p->c), len = cursor_u32_le(&p->c);
-		struct cursor block = cursor_over_view(cursor_view(&p->c, len - 8));
-
-		assert(!p->c.failed);
-		if (type == 1)
-			p->link = cursor_u16_le(&block);
-		if (type != 6)
-			continue;
-		cursor_take(&block, 12); /* interface, time */
-		len = cursor_u32_le(&block);
-		*out = (struct captured){ .wire_len = cursor_u32_le(&block), .link = p->link };
-		out->bytes = cursor_view(&block, len);
-		assert(!block.failed);
-		return true;
-	}
-	return false;
+	*p = (struct pcap){ 0 };
+	assert(n == HT_OK);
+	do
+		n = pcap_file_batch(f, &ops, p, 1000);
+	while (n > 0);
+	assert(n == 0 && p->count > 0);
+	pcap_file_close(f);
 }
 
 static inline bool pcap_next(struct pcap *p, struct captured *out)
 {
-	uint32_t len;
-
-	if (p->is_ng)
-		return pcap_next_ng(p, out);
-	if (cursor_left(&p->c) == 0)
+	if (p->next == p->count)
 		return false;
-	cursor_take(&p->c, 8); /* time */
-	len = cursor_u32_le(&p->c);
-	*out = (struct captured){ .wire_len = cursor_u32_le(&p->c), .link = p->link };
-	out->bytes = cursor_view(&p->c, len);
-	assert(!p->c.failed);
+	*out = p->frames[p->next++];
 	return true;
+}
+
+static inline void pcap_close(struct pcap *p)
+{
+	for (size_t i = 0; i < p->count; i++)
+		free((void *)(uintptr_t)p->frames[i].bytes.at);
+	free(p->frames);
 }
