@@ -92,7 +92,7 @@ static const struct conf_option options[] = {
 	  .help = "ports of UDP and TCP where HEP between others is" },
 	{ .key = "capture[].threads", .type = CONF_NUMBER, .when = CONF_RESTART, RANGE(0, 64, ""),
 	  .value = "0", IN_CAPTURE(threads),
-	  .help = "threads, each with a ring; 0: as many as the host is good for" },
+	  .help = "threads, each with a ring; 0: one" },
 	{ .key = "capture[].ring", .type = CONF_SIZE, .when = CONF_RESTART,
 	  RANGE(0, 16384 * MIB, "bytes"), .value = "0", IN_CAPTURE(ring),
 	  .help = "bytes of the ring of each thread; 0: what the host is good for" },
