@@ -373,7 +373,8 @@ static void address_read(struct view body, struct sip_addr *out)
 
 	if (!address_split(body, &uri, &params))
 		return;
-	uri_split(trim_back(trim_front(uri, LWS), LWS), &out->user, &out->host, &out->port);
+	out->uri = trim_back(trim_front(uri, LWS), LWS);
+	uri_split(out->uri, &out->user, &out->host, &out->port);
 	out->tag = param_find(params, "tag");
 }
 
@@ -384,7 +385,7 @@ static void contact_read(struct view body, struct sip_addr *out)
 	struct view first = front_until(body, PARAM_END);
 
 	if (first.len == 1 && first.at[0] == '*')
-		out->user = first;
+		out->uri = out->user = first;
 	else
 		address_read(body, out);
 }
@@ -498,13 +499,17 @@ static int request_line(struct view line, struct sip *out)
 	return HT_OK;
 }
 
-static int start_line(struct cursor *c, struct sip *out)
+static struct view start_line_bytes(struct cursor *c)
 {
-	struct view line;
-
 	while (cursor_skip_byte(c, '\r') || cursor_skip_byte(c, '\n'))
 		;
-	line = cursor_until(c, '\n');
+	return cursor_until(c, '\n');
+}
+
+static int start_line(struct cursor *c, struct sip *out)
+{
+	struct view line = start_line_bytes(c);
+
 	line = trim_back(trim_back(line, LINE | NUL), BLANK);
 	if (line.len < 7)
 		return HT_ENOTSIP;
@@ -512,7 +517,7 @@ static int start_line(struct cursor *c, struct sip *out)
 }
 
 /* The next header line with its folded lines; false at the empty line or the end. */
-static bool header_next(struct cursor *c, struct view *name, struct view *body)
+bool sip_header_next(struct cursor *c, struct view *name, struct view *body)
 {
 	const uint8_t *start = c->pos, *colon;
 	struct view line = cursor_until(c, '\n'), whole;
@@ -591,7 +596,7 @@ int sip_parse(struct view text, const struct sip_names *names, struct sip *out)
 	err = start_line(&c, out);
 	if (err < 0)
 		return err;
-	while (header_next(&c, &name, &body)) {
+	while (sip_header_next(&c, &name, &body)) {
 		id = header_find(name, c.end);
 		if (id != HEADER_OTHER && !headers[id].at)
 			headers[id] = body;
@@ -601,6 +606,22 @@ int sip_parse(struct view text, const struct sip_names *names, struct sip *out)
 	out->header_bytes = (uint32_t)(c.pos - text.at);
 	headers_take_apart(headers, out);
 	return HT_OK;
+}
+
+struct cursor sip_headers(struct view text)
+{
+	struct cursor c = cursor_over_view(text);
+
+	start_line_bytes(&c);
+	return c;
+}
+
+struct sip_addr sip_address(struct view body)
+{
+	struct sip_addr a = { 0 };
+
+	address_read(body, &a);
+	return a;
 }
 
 /* `SIP / 2.0 / UDP host:port;params` */
@@ -630,7 +651,7 @@ struct view sip_via_host(struct view text, unsigned n)
 	struct view name, body;
 
 	cursor_until(&c, '\n');
-	while (header_next(&c, &name, &body)) {
+	while (sip_header_next(&c, &name, &body)) {
 		if (header_find(name, c.end) != HEADER_VIA)
 			continue;
 		while (body.len) {

@@ -16,6 +16,7 @@
 
 /* A From, To or Contact. Empty views where it is absent or cannot be read. */
 struct sip_addr {
+	struct view uri;	/* without brackets and what is behind them; "*" of a Contact */
 	struct view user, host; /* as written: no unescaping; IPv6 keeps its brackets */
 	struct view tag;
 	uint32_t port; /* 0: none */
@@ -76,6 +77,19 @@ int sip_names_add(struct sip_names *names, const char *name);
  * still a message. Threads: pure; any thread.
  */
 HT_MUST_CHECK int sip_parse(struct view text, const struct sip_names *names, struct sip *out);
+
+/**
+ * Walk over the header lines of a message that sip_parse() takes, in their order.
+ *
+ * sip_headers() steps over the start line; sip_header_next() is false at the empty line or the end.
+ * @p name is as written, without blanks behind it, empty for a line without a colon; @p body is as
+ * in struct sip. Threads: pure; any thread.
+ */
+struct cursor sip_headers(struct view text);
+bool sip_header_next(struct cursor *c, struct view *name, struct view *body);
+
+/** The first address in the body of a header. Threads: pure; any thread. */
+struct sip_addr sip_address(struct view body);
 
 /**
  * The host of a Via value, as written: that of the topmost for 0, then further down, whether they

@@ -106,6 +106,37 @@ static void check_view(struct view v, const char *expected, const char *what)
 		      v.at ? (const char *)v.at : "", expected);
 }
 
+START_TEST(address_has_its_uri)
+{
+	parse_headers("From: \"<x>\" < sip:a@b;lr >;tag=1\r\nTo: sip:c@d;tag=2\r\nContact: *\r\n");
+	check_view(s.from.uri, "sip:a@b;lr", "from");
+	check_view(s.to.uri, "sip:c@d", "to");
+	check_view(s.contact.uri, "*", "contact");
+	check_view(sip_address(view_of("<tel:+1555;x=y>, <sip:e@f>")).uri, "tel:+1555;x=y", "pai");
+	check_view(sip_address(view_of("<tel:+1555;x=y>, <sip:e@f>")).user, "+1555", "pai");
+	check_view(sip_address(view_of("\"not closed <sip:e@f>")).uri, "", "pai");
+}
+END_TEST
+
+START_TEST(headers_are_walked_in_order)
+{
+	static const char *const expected[] = { "Via", "a\r\n b ", "", "no colon", "X", "" };
+	struct view name, body;
+	struct cursor c;
+	int i = 0;
+
+	parse_good("\r\n" REQUEST "Via : a\r\n b \r\nno colon\r\nX:\n\r\nY: body\r\n");
+	c = sip_headers((struct view){ (const uint8_t *)kept, (uint32_t)strlen(text) });
+	while (sip_header_next(&c, &name, &body)) {
+		check_view(name, expected[i++], "name");
+		check_view(body, expected[i++], "body");
+	}
+	ck_assert_int_eq(i, ROWS(expected));
+	c = sip_headers((struct view){ NULL, 0 });
+	ck_assert(!sip_header_next(&c, &name, &body));
+}
+END_TEST
+
 /* One header field, or several, and what one member makes of it. */
 struct field_case {
 	const char *headers;
@@ -1154,6 +1185,8 @@ static TCase *line_tests(void)
 {
 	TCase *t = tcase_create("lines");
 
+	tcase_add_test(t, address_has_its_uri);
+	tcase_add_test(t, headers_are_walked_in_order);
 	tcase_add_test(t, request_line_is_taken_apart);
 	tcase_add_loop_test(t, reply_line_is_taken_apart, 0, ROWS(replies));
 	tcase_add_loop_test(t, odd_start_line_is_a_request, 0, ROWS(odd_requests));
