@@ -39,15 +39,15 @@ FLAGS   += -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=und
 endif
 
 DEPS_BUILD := gcc make pkg-config libc6-dev libevent-dev liburcu-dev libyaml-dev libjansson-dev libxxhash-dev libcap-ng-dev \
-              libsystemd-dev libmariadb-dev zlib1g-dev libpcap-dev
+              libsystemd-dev libmariadb-dev zlib1g-dev libpcap-dev libpcre2-dev
 DEPS_RUN   := mariadb-server-core mariadb-client-core python3
 DEPS_TEST  := check iproute2 clang libclang-rt-14-dev groff-base curl procps kamailio sip-tester rtpengine-daemon tshark tcpdump tcpreplay faketime
 
 DEPS_BENCH := kamailio kamailio-mysql-modules
 
-PKGS    := libevent liburcu yaml-0.1 jansson libxxhash libcap-ng libsystemd libmariadb zlib libpcap
+PKGS    := libevent liburcu yaml-0.1 jansson libxxhash libcap-ng libsystemd libmariadb zlib libpcap libpcre2-8
 PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS))
-LIBS     = -levent -lurcu-cds -lurcu-memb -lyaml -ljansson -lcap-ng -lsystemd $(shell pkg-config --libs libmariadb) -lz -lpcap
+LIBS     = -levent -lurcu-cds -lurcu-memb -lyaml -ljansson -lcap-ng -lsystemd $(shell pkg-config --libs libmariadb) -lz -lpcap -lpcre2-8
 
 SRC     := $(filter-out capture/main.c,$(wildcard capture/*.c hep/*.c storage/*.c tune/*.c web-sql/*.c conf/*.c))
 OBJ     := $(SRC:%.c=$(B)/%.o)

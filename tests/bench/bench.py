@@ -5,6 +5,7 @@
 (c) rows per second of one writer draining a spool against a bare bulk insert of the same rows, and CPU of either side
 (d) CPU of the whole of heptap from socket to commit, and of mariadbd, per million messages at a steady rate
 (e) the same as (b) over one TCP connection, against a loop that reads and frames
+(g) nanoseconds of rules per message against the bare pcre2_match() calls for their expressions
 (f) the same as (b) and (d) for the mix of all recorded senders: HEP 1, 2 and 3, compressed, RTCP and logs among SIP
 """
 import argparse
@@ -66,6 +67,12 @@ class Bench:
         ours, scan = (statistics.median(p[i] for p in pairs) for i in (0, 1))
         print(f"(a) decode + SIP + row {ours:.3f} us, bare field scan {scan:.3f} us per message")
         show("(a) row / scan", pairs, "at most", 3.5)
+
+    def rules(self):
+        for line in self.tool("bench_filter", 20000, 11).splitlines():
+            rules, ours, bare, ratio = line.split()
+            aim = "  (aim: at most 0.60)" if rules == "100" else ""
+            print(f"(g) {rules} rules {ours} ns per message, bare calls {bare}, ratio {ratio}{aim}")
 
     def receivers(self, letter="b", file=None, how="", rate=50_000, seconds=4):
         pairs = []
@@ -222,12 +229,13 @@ def main():
     p = argparse.ArgumentParser()
     p.add_argument("--build", required=True)
     p.add_argument("--pairs", type=int, default=5)
-    p.add_argument("--only", default="abcdef")
+    p.add_argument("--only", default="abcdefg")
     options = p.parse_args()
     folder = tempfile.mkdtemp(prefix="heptap-bench-")
     bench = Bench(options.build, folder, options.pairs)
     try:
-        for letter, run in (("a", bench.rows), ("b", bench.receivers), ("c", bench.drain), ("d", bench.steady), ("e", bench.tcp), ("f", bench.mix)):
+        for letter, run in (("a", bench.rows), ("b", bench.receivers), ("c", bench.drain), ("d", bench.steady), ("e", bench.tcp), ("f", bench.mix),
+                            ("g", bench.rules)):
             if letter in options.only:
                 run()
     finally:

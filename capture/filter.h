@@ -1,0 +1,73 @@
+/**
+ * @file
+ * Which rule decides about a message, and how. The program is conf/filter.h's; here are the fields
+ * of messages, the scopes, and the actions.
+ *
+ * Scopes: a rule of scope message tests the message. A rule of scope dialog tests it only if it is
+ * an initial request; any other message matches if the record of its Call-ID names the rule. The
+ * record is the caller's: the lowest `decision.record` of all initial requests of the Call-ID.
+ *
+ * Threads: struct filter is shared, constant but for the counts of `limit`, which are atomic.
+ * struct filter_thread belongs to one thread.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "conf/counters.h"
+#include "conf/err.h"
+#include "conf/filter.h"
+#include "hep/cursor.h"
+
+struct filter;
+struct filter_thread;
+struct msg;
+struct sip;
+
+#define FILTER_NONE (-1) /* no rule: the default action, or no record */
+
+/* What a message is judged by. */
+struct filter_input {
+	const struct msg *msg; /* its payload is what `sip` was read from */
+	const struct sip *sip; /* NULL: it is no SIP */
+	struct view source;    /* name of the listener or capture */
+	struct view agent;     /* name of the agent */
+	int record;	       /* rule that the record of the Call-ID names; FILTER_NONE */
+	uint64_t mono_us;      /* now, of clock_mono_us() */
+};
+
+struct filter_decision {
+	int rule;	/* that matched first; FILTER_NONE: default_action */
+	bool is_stored; /* else it is filtered by that rule */
+	bool is_unsure; /* a regular expression reached its limit: kept, whatever the rules say */
+	int record;	/* rule to put into the record; FILTER_NONE: leave it */
+	const char *table; /* "": none is asked for */
+};
+
+/**
+ * @param program  Becomes the filter's, also after an error.
+ * @return HT_OK or -ENOMEM.
+ */
+HT_MUST_CHECK int filter_new(struct filter_program *program, struct filter **out);
+/* Threads: when nobody decides by it any more. */
+void filter_end(struct filter *f);
+
+const struct filter_program *filter_program_of(const struct filter *f);
+
+/** What a thread needs to decide, by whatever filter. @return HT_OK or -ENOMEM. */
+HT_MUST_CHECK int filter_thread_new(struct filter_thread **out);
+void filter_thread_free(struct filter_thread *t);
+
+/** Messages that were kept since an expression reached its limit. */
+const counter *filter_thread_unsure(const struct filter_thread *t);
+
+/**
+ * Judge one message. No allocation where expressions are machine code, no lock, no wait.
+ * Views of @p in are read as long as this runs. Threads: the one @p t belongs to.
+ */
+void filter_decide(struct filter *f, struct filter_thread *t, const struct filter_input *in,
+		   struct filter_decision *out);
+
+/** Does it begin a dialog, or may it: a request without a To tag, but ACK and CANCEL? */
+bool filter_is_initial(const struct sip *sip);
