@@ -65,6 +65,21 @@ static int command_run(const char *file, int argc, char **argv)
 	return code;
 }
 
+/* What a rule without a scope of its own has is worth knowing. */
+static int print_scopes(const struct conf *conf)
+{
+	struct filter_program *program;
+	int err = conf_compile_filters(conf, &program);
+
+	if (err < 0)
+		return err;
+	for (uint32_t i = 0; i < program->rule_count; i++)
+		printf("rule %s: scope %s\n", program->rules[i].name,
+		       program->rules[i].scope == FILTER_SCOPE_MESSAGE ? "message" : "dialog");
+	filter_free(program);
+	return HT_OK;
+}
+
 static int command_check(const char *file, int argc, char **argv)
 {
 	struct conf *conf;
@@ -74,9 +89,11 @@ static int command_check(const char *file, int argc, char **argv)
 	code = conf_load(file, argc, &conf);
 	if (code != EXIT_DONE)
 		return code == EXIT_REFUSED ? EXIT_WRONG : code;
-	printf("%s: good\n", file);
+	code = print_scopes(conf) == HT_OK ? EXIT_DONE : EXIT_REFUSED;
+	if (code == EXIT_DONE)
+		printf("%s: good\n", file);
 	conf_free(conf);
-	return EXIT_DONE;
+	return code;
 }
 
 static int command_config(const char *file, int argc, char **argv)

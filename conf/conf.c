@@ -9,19 +9,23 @@
 
 #include "conf/net.h"
 #include "conf/options.h"
+#include "conf/place.h"
 #include "conf/suggest.h"
 #include "conf/tree.h"
 #include "conf/values.h"
 
 #define PATH_BYTES    128
 #define EXPECTS_BYTES 256
-#define ENTRIES_MAX   16
 
-_Static_assert(CONF_MAX_LISTENERS == ENTRIES_MAX && CONF_MAX_CAPTURES == ENTRIES_MAX,
-	       "all groups have the same bound");
+#define ENTRIES_MAX CONF_MAX_FILTERS
+
+_Static_assert(CONF_MAX_LISTENERS <= ENTRIES_MAX && CONF_MAX_CAPTURES <= ENTRIES_MAX,
+	       "no group has more entries");
 
 struct reader {
 	struct complaints say;
+	const void *bytes; /* the file */
+	size_t len;
 	struct conf *conf;
 	/* Where each value stands, by row; line 0: not in the file. */
 	struct mark found[CONF_OPTIONS_MAX];
@@ -49,8 +53,9 @@ static const char *kind_text(const struct tree *t)
 /* Without quotes, these mean "nothing" to YAML and would be a surprising name. */
 static bool is_null(const struct tree *t)
 {
-	return t->is_plain && (strcmp(t->text, "~") == 0 || strcmp(t->text, "null") == 0 ||
-			       strcmp(t->text, "Null") == 0 || strcmp(t->text, "NULL") == 0);
+	return t->style == TREE_PLAIN &&
+	       (strcmp(t->text, "~") == 0 || strcmp(t->text, "null") == 0 ||
+		strcmp(t->text, "Null") == 0 || strcmp(t->text, "NULL") == 0);
 }
 
 static void refuse_value(struct reader *r, const struct conf_option *o, const struct tree *t,
@@ -58,7 +63,13 @@ static void refuse_value(struct reader *r, const struct conf_option *o, const st
 {
 	const char *colon = *why ? ": " : "";
 	char expects[EXPECTS_BYTES];
+	struct filter_error mistake;
 
+	if (t->kind == TREE_SCALAR && value_mistake(o, t->text, &mistake)) {
+		complain(&r->say, place_in_scalar(r->bytes, r->len, t, mistake.offset), "%s: %s",
+			 o->key, mistake.text);
+		return;
+	}
 	value_expects(o, expects, sizeof(expects));
 	if (t->kind != TREE_SCALAR)
 		complain(&r->say, t->at, "%s: expected %s, not %s", o->key, expects, kind_text(t));
@@ -208,9 +219,9 @@ static int read_group(struct reader *r, size_t n, const struct tree *t)
 			 kind_text(t));
 		return HT_OK;
 	}
-	if (t->count < least || t->count > ENTRIES_MAX) {
-		complain(&r->say, t->at, "%s: expected a list of %zu to %d, not of %zu", g->name,
-			 least, ENTRIES_MAX, t->count);
+	if (t->count < least || t->count > g->count_max) {
+		complain(&r->say, t->at, "%s: expected a list of %zu to %zu, not of %zu", g->name,
+			 least, g->count_max, t->count);
 		return HT_OK;
 	}
 	for (const struct tree *entry = t->first; entry && err == HT_OK; entry = entry->next)
@@ -260,7 +271,7 @@ static int read_pair(struct reader *r, const struct scope *s, const struct tree 
 /* A key with nothing behind it is an empty section: all that was in it became comments. */
 static bool is_empty(const struct tree *t)
 {
-	return t->kind == TREE_SCALAR && t->is_plain && !t->text[0];
+	return t->kind == TREE_SCALAR && t->style == TREE_PLAIN && !t->text[0];
 }
 
 static int read_section(struct reader *r, const struct scope *s, const char *path,
@@ -447,6 +458,74 @@ static void check_capture(struct reader *r, size_t i)
 			 "capture[].ring: expected 0, or a size from 1M on");
 }
 
+static void check_filter(struct reader *r, size_t i)
+{
+	const struct conf_filter *f = &r->conf->filters[i];
+
+	for (size_t j = 0; j < i; j++) {
+		const struct conf_filter *other = &r->conf->filters[j];
+
+		if (!f->name || !other->name || strcmp(f->name, other->name) != 0)
+			continue;
+		complain(&r->say, entry_mark(r, i, "filters[].name"),
+			 "filters[].name: '%s' is also the name of the rule in line %u", f->name,
+			 r->group[2].entry[j].line);
+		break;
+	}
+	/* What was refused is not complained about a second time. */
+	if (f->when && !f->when[0])
+		complain(&r->say, entry_mark(r, i, "filters[].when"),
+			 "filters[].when: expected a condition");
+}
+
+static int compile_filters(const struct conf *conf, struct filter_program **out, size_t *failed,
+			   struct filter_error *error)
+{
+	struct filter_source *rules = calloc(conf->filter_count + 1, sizeof(*rules));
+	int err;
+
+	if (!rules)
+		return -ENOMEM;
+	for (size_t i = 0; i < conf->filter_count; i++) {
+		const struct conf_filter *f = &conf->filters[i];
+
+		rules[i] =
+			(struct filter_source){ f->name, f->when, f->action, f->table, f->scope };
+	}
+	err = filter_compile(rules, conf->filter_count, conf->default_action, out, failed, error);
+	free(rules);
+	return err;
+}
+
+int conf_compile_filters(const struct conf *conf, struct filter_program **out)
+{
+	struct filter_error error;
+	size_t failed;
+
+	return compile_filters(conf, out, &failed, &error);
+}
+
+/* Each alone is good. Together they may ask for too much. */
+static int check_filters(struct reader *r)
+{
+	struct filter_program *program;
+	struct filter_error error;
+	size_t failed;
+	int err;
+
+	for (size_t i = 0; i < r->conf->filter_count; i++)
+		check_filter(r, i);
+	if (r->say.count)
+		return HT_OK;
+	err = compile_filters(r->conf, &program, &failed, &error);
+	if (err == HT_OK)
+		filter_free(program);
+	if (err == HT_ECONF)
+		complain(&r->say, entry_mark(r, failed, "filters[].when"), "filters[].when: %s",
+			 error.text);
+	return err == -ENOMEM ? err : HT_OK;
+}
+
 static void check_together(struct reader *r)
 {
 	const struct conf *conf = r->conf;
@@ -478,6 +557,9 @@ static int read_tree(struct reader *r, const struct tree *root)
 	if (err < 0)
 		return err;
 	check_together(r);
+	err = check_filters(r);
+	if (err < 0)
+		return err;
 	return r->say.count ? HT_ECONF : HT_OK;
 }
 
@@ -502,6 +584,8 @@ int conf_read_bytes(const char *name, const void *bytes, size_t len, struct conf
 	if (r && conf && (conf->file = strdup(name))) {
 		r->say = (struct complaints){ .name = name, .out = errors };
 		r->conf = conf;
+		r->bytes = bytes;
+		r->len = len;
 		err = read_into(r, bytes, len);
 	}
 	if (err == -ENOMEM && errors)

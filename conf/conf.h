@@ -12,6 +12,7 @@
 #include <stdio.h>
 
 #include "conf/err.h"
+#include "conf/filter.h"
 #include "conf/log.h"
 
 enum conf_layout { CONF_LAYOUT_HOMER3, CONF_LAYOUT_HOMER5 };
@@ -23,6 +24,7 @@ enum conf_durability { CONF_DURABILITY_SPOOL, CONF_DURABILITY_DISK, CONF_DURABIL
 
 #define CONF_MAX_LISTENERS   16 /* entries of `hep` */
 #define CONF_MAX_CAPTURES    16 /* entries of `capture` */
+#define CONF_MAX_FILTERS     FILTER_MAX_RULES
 #define CONF_MAX_SOURCES     (CONF_MAX_LISTENERS + CONF_MAX_CAPTURES)
 #define CONF_MAX_PORTS	     64 /* of one of them, for SIP and for HEP each */
 #define CONF_RING_LEAST	     (UINT64_C(1) << 20)
@@ -86,6 +88,15 @@ struct conf_capture {
 	enum conf_switch promiscuous;
 };
 
+/* A rule; conf/filter.h compiles them. */
+struct conf_filter {
+	char *name; /* the `rule` label of metrics */
+	char *when; /* never "" */
+	char *action;
+	char *table; /* "": where such messages always go */
+	enum filter_scope scope;
+};
+
 struct conf {
 	char *file; /* where it was read from; "" for the defaults alone */
 	char *node;
@@ -98,6 +109,9 @@ struct conf {
 	size_t hep_count;
 	struct conf_capture capture[CONF_MAX_CAPTURES];
 	size_t capture_count;
+	struct conf_filter filters[CONF_MAX_FILTERS];
+	size_t filter_count;
+	char *default_action;
 	struct conf_strings legs;
 	struct conf_strings custom_fields;
 	struct {
@@ -176,6 +190,12 @@ void conf_print(const struct conf *conf, FILE *out);
  */
 size_t conf_restart_keys(const struct conf *running, const struct conf *fresh,
 			 void (*differ)(void *ctx, const char *key), void *ctx);
+
+/**
+ * The filters, compiled.
+ * @return HT_OK and filter_free() it; -ENOMEM. What was read can be compiled.
+ */
+HT_MUST_CHECK int conf_compile_filters(const struct conf *conf, struct filter_program **out);
 
 /**
  * The password for the database: `password`, or the first line of `password_file`, which is read on

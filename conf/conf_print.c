@@ -122,7 +122,7 @@ size_t conf_restart_keys(const struct conf *running, const struct conf *fresh,
 	for (size_t i = 0; i < CONF_GROUPS; i++) {
 		const struct conf_group *g = conf_group_at(i);
 
-		if (conf_group_count(g, running) == conf_group_count(g, fresh))
+		if (g->is_reloaded || conf_group_count(g, running) == conf_group_count(g, fresh))
 			continue;
 		differ(ctx, g->name);
 		count++;

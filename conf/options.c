@@ -11,6 +11,7 @@
 #define IN_CONF(field)		  .offset = offsetof(struct conf, field)
 #define IN_LISTENER(field)	  .offset = offsetof(struct conf_listener, field)
 #define IN_CAPTURE(field)	  .offset = offsetof(struct conf_capture, field)
+#define IN_FILTER(field)	  .offset = offsetof(struct conf_filter, field)
 #define ENTRIES(least, most)	  .count_min = (least), .count_max = (most)
 #define COUNTED_IN(field)	  .count_offset = offsetof(struct conf_listener, field)
 #define COUNTED_IN_CAPTURE(field) .count_offset = offsetof(struct conf_capture, field)
@@ -99,6 +100,25 @@ static const struct conf_option options[] = {
 	{ .key = "capture[].promiscuous", .type = CONF_WORD, .when = CONF_RESTART, RANGE(0, 0, ""),
 	  .words = "true|false", .value = "true", IN_CAPTURE(promiscuous),
 	  .help = "take what is addressed to others, as a mirror port needs" },
+
+	{ .key = "filters[].name", .type = CONF_STRING, .when = CONF_RELOAD,
+	  RANGE(1, 64, "octets"), .value = "rule", IN_FILTER(name),
+	  .help = "name of the rule, the label `rule` of its metrics" },
+	{ .key = "filters[].when", .type = CONF_CONDITION, .when = CONF_RELOAD,
+	  RANGE(0, FILTER_MAX_OCTETS, "octets"), .value = "", IN_FILTER(when),
+	  .help = "the condition" },
+	{ .key = "filters[].action", .type = CONF_ACTION, .when = CONF_RELOAD,
+	  RANGE(0, 0, ""), .value = "store", IN_FILTER(action),
+	  .help = "what becomes of messages that match: store, drop, sample N% or limit N/s" },
+	{ .key = "filters[].table", .type = CONF_IDENTIFIER, .when = CONF_RELOAD,
+	  RANGE(0, 64, "octets"), .value = "", IN_FILTER(table),
+	  .help = "table for them; empty: the one they always go to" },
+	{ .key = "filters[].scope", .type = CONF_WORD, .when = CONF_RELOAD, RANGE(0, 0, ""),
+	  .words = "auto|message|dialog", .value = "auto", IN_FILTER(scope),
+	  .help = "whether each message is tested, or what begins a dialog for all of it" },
+	{ .key = "default_action", .type = CONF_ACTION, .when = CONF_RELOAD, RANGE(0, 0, ""),
+	  .value = "store", IN_CONF(default_action),
+	  .help = "what becomes of messages that no rule matches" },
 
 	{ .key = "legs[]", .type = CONF_HEADER, .when = CONF_RELOAD, RANGE(1, 64, "octets"),
 	  .value = "X-CID", IN_CONF(legs), ENTRIES(0, CONF_MAX_LEGS),
@@ -209,9 +229,13 @@ bool conf_option_is_list(const struct conf_option *o)
 
 static const struct conf_group groups[CONF_GROUPS] = {
 	{ "hep", "hep[].", "listener", offsetof(struct conf, hep), offsetof(struct conf, hep_count),
-	  sizeof(struct conf_listener), 1 },
+	  sizeof(struct conf_listener), 1, CONF_MAX_LISTENERS, false },
 	{ "capture", "capture[].", "source", offsetof(struct conf, capture),
-	  offsetof(struct conf, capture_count), sizeof(struct conf_capture), 0 },
+	  offsetof(struct conf, capture_count), sizeof(struct conf_capture), 0, CONF_MAX_CAPTURES,
+	  false },
+	{ "filters", "filters[].", "rule", offsetof(struct conf, filters),
+	  offsetof(struct conf, filter_count), sizeof(struct conf_filter), 0, CONF_MAX_FILTERS,
+	  true },
 };
 
 const struct conf_group *conf_group_at(size_t i)

@@ -15,6 +15,8 @@ enum conf_type {
 	CONF_IDENTIFIER, /* a name in the database */
 	CONF_HEADER,	 /* the name of a SIP header */
 	CONF_BPF,	 /* a packet filter as tcpdump takes it, or "" */
+	CONF_CONDITION,	 /* of a filter, or "" */
+	CONF_ACTION,	 /* of a filter */
 	CONF_WORD,	 /* one of `words`, held as an enum that counts them from 0 */
 	CONF_NUMBER,	 /* unsigned */
 	CONF_TIME,	 /* unsigned, in `unit`; may be written with ms, s, m or h */
@@ -55,8 +57,8 @@ const struct conf_option *conf_option_at(size_t i);
 /** Is it a list, such as "legs[]" or "hep[].allow[]"? */
 bool conf_option_is_list(const struct conf_option *o);
 
-/* A list of sections, `hep` or `capture`: an array in struct conf whose entries are structs of
- * their own. */
+/* A list of sections, `hep`, `capture` or `filters`: an array in struct conf whose entries are
+ * structs of their own. */
 struct conf_group {
 	const char *name;	     /* "hep" */
 	const char *prefix;	     /* of its options' keys: "hep[]." */
@@ -64,9 +66,11 @@ struct conf_group {
 	size_t offset, count_offset; /* of the array and of its count, in struct conf */
 	size_t bytes;		     /* of an entry */
 	size_t count_unasked;	     /* entries, of defaults, if the file has none */
+	size_t count_max;
+	bool is_reloaded; /* there may be more or fewer without a restart */
 };
 
-#define CONF_GROUPS 2
+#define CONF_GROUPS 3
 
 /** @p i: less than CONF_GROUPS; in the order of the file. */
 const struct conf_group *conf_group_at(size_t i);

@@ -83,6 +83,22 @@ static void refuse_extras(struct builder *b, const yaml_char_t *anchor, const ya
 		complain(b->say, mark_of(at), "tags are not taken; quote what begins with !");
 }
 
+static enum tree_style style_of(yaml_scalar_style_t style)
+{
+	switch (style) {
+	case YAML_SINGLE_QUOTED_SCALAR_STYLE:
+		return TREE_SINGLE;
+	case YAML_DOUBLE_QUOTED_SCALAR_STYLE:
+		return TREE_DOUBLE;
+	case YAML_LITERAL_SCALAR_STYLE:
+		return TREE_LITERAL;
+	case YAML_FOLDED_SCALAR_STYLE:
+		return TREE_FOLDED;
+	default:
+		return TREE_PLAIN;
+	}
+}
+
 static int add_scalar(struct builder *b, const yaml_event_t *e)
 {
 	const yaml_char_t *value = e->data.scalar.value;
@@ -97,7 +113,7 @@ static int add_scalar(struct builder *b, const yaml_event_t *e)
 		t->kind = TREE_REFUSED;
 		return HT_OK;
 	}
-	t->is_plain = e->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
+	t->style = style_of(e->data.scalar.style);
 	t->text = strdup((const char *)value);
 	return t->text ? HT_OK : -ENOMEM;
 }

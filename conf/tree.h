@@ -23,9 +23,11 @@ enum tree_kind {
 	TREE_REFUSED, /* complained about already; ignore it */
 };
 
+enum tree_style { TREE_PLAIN, TREE_SINGLE, TREE_DOUBLE, TREE_LITERAL, TREE_FOLDED };
+
 struct tree {
 	enum tree_kind kind;
-	bool is_plain; /* a scalar without quotes */
+	enum tree_style style; /* of a scalar: how it is quoted, if at all */
 	struct mark at;
 	char *text;   /* of a scalar, UTF-8, without NUL bytes; else NULL */
 	size_t count; /* children; a section has two for each key, key and value in turn */

@@ -90,6 +90,62 @@ static int bpf_take(const struct conf_option *o, const char *text, void *at, cha
 	return err < 0 ? err : string_take(o, text, at, why);
 }
 
+bool value_mistake(const struct conf_option *o, const char *text, struct filter_error *error)
+{
+	struct filter_verdict verdict;
+
+	if (o->type == CONF_CONDITION)
+		return filter_check(text, error) == HT_ECONF;
+	return o->type == CONF_ACTION && filter_verdict_parse(text, &verdict, error) == HT_ECONF;
+}
+
+/* On one line: line breaks and tabs are outside its strings, and so no more than blanks. */
+static int condition_take(const struct conf_option *o, const char *text, void *at, char *why)
+{
+	struct filter_error error;
+	int err = *text ? filter_check(text, &error) : HT_OK;
+	char *copy;
+
+	if (err < 0)
+		return err;
+	copy = strdup(text);
+	if (!copy)
+		return -ENOMEM;
+	for (char *c = copy; *(c += strcspn(c, "\n\r\t")); c++)
+		*c = ' ';
+	for (size_t len = strlen(copy); len && copy[len - 1] == ' '; len--)
+		copy[len - 1] = '\0';
+	err = string_take(o, copy, at, why);
+	free(copy);
+	return err;
+}
+
+static void condition_expects(const struct conf_option *o, char *out, size_t size)
+{
+	(void)o;
+	snprintf(out, size, "a condition of at most %d octets", FILTER_MAX_OCTETS);
+}
+
+static int action_take(const struct conf_option *o, const char *text, void *at, char *why)
+{
+	struct filter_verdict verdict;
+	struct filter_error error;
+	char **out = at;
+
+	(void)o;
+	(void)why;
+	if (filter_verdict_parse(text, &verdict, &error) < 0)
+		return HT_ECONF;
+	*out = strdup(text);
+	return *out ? HT_OK : -ENOMEM;
+}
+
+static void action_expects(const struct conf_option *o, char *out, size_t size)
+{
+	(void)o;
+	snprintf(out, size, "store, drop, sample N%% or limit N/s");
+}
+
 static void bpf_expects(const struct conf_option *o, char *out, size_t size)
 {
 	snprintf(out, size, "a packet filter of at most %" PRIu64 " octets", o->max);
@@ -106,7 +162,11 @@ static void string_expects(const struct conf_option *o, char *out, size_t size)
 
 static void identifier_expects(const struct conf_option *o, char *out, size_t size)
 {
-	snprintf(out, size, "%" PRIu64 " to %" PRIu64 " letters, digits, _ or $", o->min, o->max);
+	if (o->min == 0)
+		snprintf(out, size, "at most %" PRIu64 " letters, digits, _ or $", o->max);
+	else
+		snprintf(out, size, "%" PRIu64 " to %" PRIu64 " letters, digits, _ or $", o->min,
+			 o->max);
 }
 
 static void header_expects(const struct conf_option *o, char *out, size_t size)
@@ -423,6 +483,8 @@ static const struct type_ops types[] = {
 	[CONF_IDENTIFIER] = { sizeof(char *), identifier_take, identifier_expects, STRING_OPS },
 	[CONF_HEADER] = { sizeof(char *), header_take, header_expects, STRING_OPS },
 	[CONF_BPF] = { sizeof(char *), bpf_take, bpf_expects, STRING_OPS },
+	[CONF_CONDITION] = { sizeof(char *), condition_take, condition_expects, STRING_OPS },
+	[CONF_ACTION] = { sizeof(char *), action_take, action_expects, STRING_OPS },
 	[CONF_WORD] = { sizeof(unsigned), word_take, word_expects, word_print, UNSIGNED_OPS },
 	[CONF_NUMBER] = { sizeof(unsigned), number_take, number_expects, number_print,
 			  UNSIGNED_OPS },

@@ -14,6 +14,7 @@
 
 #include "conf/complain.h"
 #include "conf/err.h"
+#include "conf/filter.h"
 #include "conf/options.h"
 
 /**
@@ -24,6 +25,10 @@
  * @return HT_OK, HT_ECONF or -ENOMEM.
  */
 HT_MUST_CHECK int value_parse(const struct conf_option *o, const char *text, void *at, char *why);
+
+/** Where a condition or an action that value_parse() refused has its mistake, and which. @return
+ * false: it is none of these, or too long, or has control characters. */
+bool value_mistake(const struct conf_option *o, const char *text, struct filter_error *error);
 
 /** What value_parse() takes, to complete "expected ...". @return the string at @p out. */
 const char *value_expects(const struct conf_option *o, char *out, size_t size);

@@ -120,12 +120,14 @@ static void check_round_trip(const char *yaml)
 }
 
 /*
- * What an entry of `capture` needs beside the option, so that it is one.
+ * What an entry of `capture` or `filters` needs beside the option, so that it is one.
  */
 static const char *beside(const char *key, const char *value)
 {
 	bool is_empty = strcmp(value, "''") == 0;
 
+	if (strncmp(key, "filters[].", strlen("filters[].")) == 0)
+		return strcmp(key, "filters[].when") == 0 ? "" : "when: is_reply, ";
 	if (strncmp(key, "capture[].", strlen("capture[].")) != 0)
 		return "";
 	if (strcmp(key, "capture[].interface") == 0)
@@ -247,6 +249,8 @@ static void check_defaults(const struct conf *conf)
 	ck_assert_uint_eq(conf->max_clock_skew, 300);
 	ck_assert_uint_eq(conf->hep_count, 1);
 	check_default_listener(&conf->hep[0]);
+	ck_assert_uint_eq(conf->filter_count, 0);
+	ck_assert_str_eq(conf->default_action, "store");
 	ck_assert_uint_eq(conf->legs.count, 1);
 	ck_assert_str_eq(conf->legs.at[0], "X-CID");
 	ck_assert_uint_eq(conf->custom_fields.count, 0);
@@ -306,6 +310,8 @@ START_TEST(default_may_be_written)
 	const struct conf_option *o = conf_option_at((size_t)_i);
 	char *value = text_of("%s", o->value), *list = text_of("['"), *word;
 
+	if (o->type == CONF_CONDITION)
+		return; /* the one that has to be written */
 	if (!conf_option_is_list(o)) {
 		check_taken(o, text_of("'%s'", value));
 		return;
@@ -460,6 +466,38 @@ static void check_bpf(const struct conf_option *o)
 	ck_assert_msg(strstr(complaints, "rejects all packets"), "%s", complaints);
 }
 
+/* Complaints say what is wrong where it is, which is within the value. */
+static void check_mistake(const struct conf_option *o, const char *value, size_t offset,
+			  const char *mistake)
+{
+	size_t column;
+	const char *yaml = yaml_with(o->key, value, &column);
+
+	ck_assert_str_eq(complaints_about(yaml),
+			 text_of("t:1:%zu: %s: %s\n", column + offset, o->key, mistake));
+}
+
+static void check_condition(const struct conf_option *o)
+{
+	check_taken(o, "is_reply");
+	check_taken(o, "'ruri == ''x'' && header(\"Y\") =~ \"\\d\"'");
+	check_taken(o, text_of("is_reply%*s&& is_reply", (int)o->max - 19, ""));
+	check_mistake(o, text_of("is_reply%*s&& is_reply", (int)o->max - 18, ""), o->max,
+		      "a condition has at most 4096 octets");
+	check_mistake(o, "''", 0, "expected a condition");
+	check_mistake(o, "'is_reply && '", 13, "expected a field, ! or (, but it ends here");
+}
+
+static void check_action(const struct conf_option *o)
+{
+	static const char *const actions[] = { "store", "drop", "sample 0.5%", "limit 7/s" };
+
+	for (size_t i = 0; i < sizeof(actions) / sizeof(actions[0]); i++)
+		check_taken(o, actions[i]);
+	check_mistake(o, "keep", 0, "expected store, drop, sample N% or limit N/s");
+	check_mistake(o, "limit 10/m", 8, "expected /s and then the end");
+}
+
 START_TEST(bounds_are_taken_and_nothing_beyond)
 {
 	const struct conf_option *o = conf_option_at((size_t)_i);
@@ -479,10 +517,16 @@ START_TEST(bounds_are_taken_and_nothing_beyond)
 		check_ring(o);
 	else if (o->type == CONF_BPF)
 		check_bpf(o);
+	else if (o->type == CONF_CONDITION)
+		check_condition(o);
+	else if (o->type == CONF_ACTION)
+		check_action(o);
 	else if (o->type == CONF_WORD)
 		check_words(o);
 	else if (o->type == CONF_HEADER)
 		check_string(o, "expected the name of a header, at most 64 octets");
+	else if (o->type == CONF_IDENTIFIER && !min)
+		check_string(o, "expected at most 64 letters, digits, _ or $");
 	else if (o->type == CONF_IDENTIFIER)
 		check_string(o, "expected 1 to 64 letters, digits, _ or $");
 	else if (o->type == CONF_STRING && min)
@@ -577,6 +621,12 @@ START_TEST(reload_is_enough_for_some_keys)
 					      "hep[].first_message_timeout",
 					      "hep[].message_timeout",
 					      "hep[].idle_timeout",
+					      "filters[].name",
+					      "filters[].when",
+					      "filters[].action",
+					      "filters[].table",
+					      "filters[].scope",
+					      "default_action",
 					      "legs[]",
 					      "custom_fields[]",
 					      "log.level" };
@@ -660,12 +710,14 @@ END_TEST
 
 /* One row per thing that can be wrong: YAML and every byte of the complaints. */
 #define ENDPOINT "expected udp:ADDRESS:PORT or tcp:ADDRESS:PORT (IPv6 in brackets), not "
+#define FIELD	 "expected a field, ! or (, not "
 #define NAMES	 ": ADDRESS is IPv4 or [IPv6], names are not resolved\n"
 #define NET	 "expected an address, or a network such as 10.0.0.0/8, not "
-#define HERE                                                                             \
-	"node, node_id, user, hep_threads, memory, max_clock_skew, hep, capture, legs, " \
-	"custom_fields, "                                                                \
-	"storage, "                                                                      \
+#define HERE                                                                                \
+	"node, node_id, user, hep_threads, memory, max_clock_skew, hep, capture, filters, " \
+	"default_action, legs, "                                                            \
+	"custom_fields, "                                                                   \
+	"storage, "                                                                         \
 	"http, log\n"
 
 /* clang-format off */
@@ -821,6 +873,38 @@ static const struct {
 	{ "storage:\n  password: a\n  password_file: b",
 	  "t:3:18: storage.password_file: expected no more than one of password and password_file\n" },
 	/* Sources of packets. */
+	/* Filters: names, what is missing, and places within what is quoted, folded or escaped. */
+	{ "filters: [{name: a, when: is_reply}, {name: a, when: is_reply}]",
+	  "t:1:45: filters[].name: 'a' is also the name of the rule in line 1\n" },
+	{ "filters:\n  - when: is_reply\n  - when: is_reply\n",
+	  "t:3:5: filters[].name: 'rule' is also the name of the rule in line 2\n" },
+	{ "filters: [{action: drop}]", "t:1:11: filters[].when: expected a condition\n" },
+	{ "filters: {}", "t:1:10: filters: expected a list of rules, not a section\n" },
+	{ "filters: [{when: [is_reply]}]",
+	  "t:1:18: filters[].when: expected a condition of at most 4096 octets, not a list\n" },
+	{ "filters: [{when: 'ruri == ''x'' && bad'}]",
+	  "t:1:36: filters[].when: " FIELD "bad\n" },
+	{ "filters: [{when: \"ruri == \\\"\\u00e9\\\" && bad\"}]",
+	  "t:1:41: filters[].when: " FIELD "bad\n" },
+	{ "filters: [{when: \"is_reply \\\n   && \\\n  bad\"}]", "t:3:3: filters[].when: " FIELD "bad\n" },
+	{ "filters:\n  - when: is_reply\n      && ü", "t:3:10: filters[].when: 'ü' has no meaning here\n" },
+	{ "filters:\n  - when: is_reply\r\n\r\n      &&\r\n      bad\n",
+	  "t:5:7: filters[].when: " FIELD "bad\n" },
+	{ "filters:\n  - when: 'is_reply\n\n\n      && bad'\n",
+	  "t:5:10: filters[].when: " FIELD "bad\n" },
+	{ "filters:\n  - when: >-\n      is_reply\n      && is_reply\n\n      && bad\n",
+	  "t:6:10: filters[].when: " FIELD "bad\n" },
+	{ "filters:\n  - when: | # comment\n      is_reply\n\n        && bad\n    action: x\n",
+	  "t:5:12: filters[].when: " FIELD "bad\n"
+	  "t:6:13: filters[].action: expected store, drop, sample N% or limit N/s\n" },
+	{ "filters:\n  - when: |\n      ruri == 'a\n      b'\n",
+	  "t:3:17: filters[].when: a control character in a string; expressions have \\t, \\r and "
+	  "\\n for some\n" },
+	{ "filters: [{when: 'ruri =~ \"é(\"'}]",
+	  "t:1:30: filters[].when: missing closing parenthesis\n" },
+	{ "filters: [{when: is_reply, action: sample 101%}]",
+	  "t:1:43: filters[].action: expected a percentage from 0 to 100, with at most 3 decimal "
+	  "places\n" },
 	{ "capture: [{name: a}]", "t:1:11: capture[]: expected one of interface and file\n" },
 	{ "capture: [{interface: '', file: ''}]",
 	  "t:1:11: capture[]: expected one of interface and file\n" },
@@ -1080,7 +1164,7 @@ END_TEST
 START_TEST(print_shows_every_key)
 {
 	const struct conf_option *o;
-	struct conf *conf = read_good("capture: [{interface: a}]");
+	struct conf *conf = read_good("capture: [{interface: a}]\nfilters: [{when: is_reply}]");
 	char *text = print_of(conf);
 	const char *leaf;
 
@@ -1105,7 +1189,8 @@ START_TEST(print_is_what_the_manual_says)
 		"    listen: ['udp:0.0.0.0:9060', 'tcp:0.0.0.0:9060']\n    allow: ['10.0.0.0/8', "
 		"'::1']\n"
 		"    keys: []\n    max_connections: 1024\n    first_message_timeout: 300\n"
-		"    message_timeout: 30\n    idle_timeout: 86400\ncapture: []\nlegs: "
+		"    message_timeout: 30\n    idle_timeout: 86400\ncapture: []\nfilters: []\n"
+		"default_action: 'store'\nlegs: "
 		"['X-CID']\ncustom_fields: "
 		"[]\nstorage:\n"
 		"  host: 'localhost'\n  port: 3306\n  socket: ''\n  user: 'homeruser'\n"
@@ -1166,7 +1251,8 @@ START_TEST(key_needs_a_restart_if_its_row_says_so)
 		[CONF_NUMBER] = "2",	      [CONF_TIME] = "21",
 		[CONF_SIZE] = "100M",	      [CONF_LISTEN] = "udp:1.1.1.1:1",
 		[CONF_ADDRESS] = "1.1.1.1:1", [CONF_NET] = "1.1.1.1",
-		[CONF_BPF] = "udp",
+		[CONF_BPF] = "udp",	      [CONF_CONDITION] = "is_request",
+		[CONF_ACTION] = "drop",
 	};
 	const struct conf_option *o = conf_option_at((size_t)_i);
 	const char *other = o->type == CONF_WORD ? strrchr(o->words, '|') + 1 : others[o->type];
@@ -1179,6 +1265,8 @@ START_TEST(key_needs_a_restart_if_its_row_says_so)
 		without = "capture: [{file: f}]";
 	else if (strncmp(o->key, "capture[].", strlen("capture[].")) == 0)
 		without = "capture: [{interface: e}]";
+	else if (strncmp(o->key, "filters[].", strlen("filters[].")) == 0)
+		without = "filters: [{when: is_reply}]";
 	ck_assert_str_eq(restart_keys(without, yaml), keys);
 	ck_assert_str_eq(restart_keys(yaml, without), keys);
 	ck_assert_str_eq(restart_keys(yaml, yaml), "");
@@ -1204,6 +1292,67 @@ START_TEST(listener_that_comes_or_goes_needs_a_restart)
 	ck_assert_str_eq(restart_keys(one, two), "hep ");
 	ck_assert_str_eq(restart_keys(two, one), "hep ");
 	ck_assert_str_eq(restart_keys(two, swapped), "hep[].name hep[].listen[] ");
+}
+END_TEST
+
+START_TEST(rules_come_and_go_without_a_restart)
+{
+	const char *one = "filters: [{when: is_reply}]";
+
+	ck_assert_str_eq(restart_keys("", one), "");
+	ck_assert_str_eq(restart_keys(one, ""), "");
+}
+END_TEST
+
+START_TEST(rules_are_what_the_file_says)
+{
+	struct conf *conf =
+		read_good("filters:\n"
+			  "  - {name: a, when: 'from.user == \"x\"', action: drop}\n"
+			  "  - name: b\n    when: >\n      is_reply\n        && is_reply\n"
+			  "    action: limit 3/s\n    table: other\n    scope: dialog\n"
+			  "default_action: sample 5%\n");
+	struct filter_program *p;
+
+	ck_assert_uint_eq(conf->filter_count, 2);
+	ck_assert_str_eq(conf->filters[1].when, "is_reply   && is_reply");
+	ck_assert_int_eq(conf_compile_filters(conf, &p), HT_OK);
+	ck_assert_uint_eq(p->rule_count, 2);
+	ck_assert_str_eq(p->rules[0].name, "a");
+	ck_assert_int_eq(p->rules[0].verdict.action, FILTER_DROP);
+	ck_assert_int_eq(p->rules[0].scope, FILTER_SCOPE_DIALOG);
+	ck_assert_str_eq(p->rules[0].table, "");
+	ck_assert_int_eq(p->rules[1].verdict.action, FILTER_LIMIT);
+	ck_assert_uint_eq(p->rules[1].verdict.amount, 3);
+	ck_assert_int_eq(p->rules[1].scope, FILTER_SCOPE_DIALOG);
+	ck_assert_str_eq(p->rules[1].table, "other");
+	ck_assert_int_eq(p->otherwise.action, FILTER_SAMPLE);
+	ck_assert_uint_eq(p->otherwise.amount, 5000);
+	filter_free(p);
+	conf_free(conf);
+}
+END_TEST
+
+static const char *many_rules(int count, const char *condition)
+{
+	char *yaml = keep(calloc(1, 64 * ((size_t)count + 1))), *end = stpcpy(yaml, "filters:\n");
+
+	for (int i = 0; i < count; i++) {
+		end += sprintf(end, "  - {name: r%d, when: \"", i);
+		end += sprintf(end, condition, i);
+		end = stpcpy(end, "\"}\n");
+	}
+	return yaml;
+}
+
+START_TEST(rules_are_bounded)
+{
+	conf_free(read_good(many_rules(256, "src.port == %d")));
+	ck_assert_str_eq(complaints_about(many_rules(257, "src.port == %d")),
+			 "t:2:3: filters: expected a list of 0 to 256, not of 257\n");
+	conf_free(read_good(many_rules(64, "header('X-%d') == 'a'")));
+	ck_assert_str_eq(complaints_about(many_rules(65, "header('X-%d') == 'a'")),
+			 "t:66:23: filters[].when: more than 64 different headers\n");
 }
 END_TEST
 
@@ -1399,7 +1548,8 @@ static const char *range_text(const struct conf_option *o)
 	to = strstr(expects, "from ");
 	if (to)
 		return text_of("%s", to + strlen("from "));
-	if (o->type == CONF_STRING || o->type == CONF_HEADER || o->type == CONF_BPF)
+	if (o->type == CONF_STRING || o->type == CONF_HEADER || o->type == CONF_BPF ||
+	    o->type == CONF_CONDITION)
 		return o->min ? text_of("%ju to %ju octets", (uintmax_t)o->min, (uintmax_t)o->max)
 			      : text_of("at most %ju octets", (uintmax_t)o->max);
 	return o->type == CONF_IDENTIFIER ? text_of("%s", expects) : "";
@@ -1555,6 +1705,9 @@ static TCase *using_tests(void)
 	tcase_add_test(t, same_value_written_otherwise_is_no_change);
 	tcase_add_test(t, listener_that_comes_or_goes_needs_a_restart);
 	tcase_add_test(t, source_that_comes_or_goes_needs_a_restart);
+	tcase_add_test(t, rules_come_and_go_without_a_restart);
+	tcase_add_test(t, rules_are_what_the_file_says);
+	tcase_add_test(t, rules_are_bounded);
 	tcase_add_test(t, source_has_what_the_file_says);
 	tcase_add_test(t, password_is_the_key_or_nothing);
 	tcase_add_test(t, password_is_the_first_line_of_the_file);
