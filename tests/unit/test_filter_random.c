@@ -737,7 +737,7 @@ static void judge(struct filter *f, struct filter_thread *thread, const struct r
 
 START_TEST(decisions_are_those_of_the_description)
 {
-	unsigned rounds = getenv("SOAK") ? 100000 : 1500;
+	unsigned rounds = getenv("SOAK") ? 15000 : 1500;
 	struct rule *rules = calloc(RULES, sizeof(*rules));
 	struct filter_source sources[RULES];
 	struct filter_thread *thread;
