@@ -37,7 +37,7 @@ static void stop(void)
 
 /* ---- PCRE2 alone ---- */
 
-static pcre2_code *plain_compile(const char *pattern)
+static pcre2_code *plain_compile(const char *pattern, uint32_t options)
 {
 	pcre2_compile_context *c = pcre2_compile_context_create(NULL);
 	PCRE2_SIZE offset;
@@ -45,7 +45,7 @@ static pcre2_code *plain_compile(const char *pattern)
 	int err;
 
 	pcre2_set_newline(c, PCRE2_NEWLINE_LF);
-	code = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, 0, &err, &offset, c);
+	code = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, options, &err, &offset, c);
 	pcre2_compile_context_free(c);
 	return code;
 }
@@ -177,13 +177,14 @@ static void try_pattern(struct random *r, const char *pattern, struct tally *n)
 {
 	struct filter_error error;
 	struct filter_regex *regex;
-	pcre2_code *plain;
+	pcre2_code *plain, *slow;
 	char text[TEXT_BYTES];
 	int expected, is;
 
 	if (filter_regex_new(pattern, strlen(pattern), &regex, &error) < 0)
 		return;
-	plain = plain_compile(pattern);
+	plain = plain_compile(pattern, 0);
+	slow = plain_compile(pattern, PCRE2_NO_START_OPTIMIZE);
 	ck_assert_ptr_nonnull(plain);
 	n->patterns++;
 	n->fast += filter_regex_is_fast(regex);
@@ -191,7 +192,10 @@ static void try_pattern(struct random *r, const char *pattern, struct tally *n)
 		size_t len = random_text(r, text);
 		struct filter_hints h;
 
+		/* With its own short cuts, PCRE2 does not always agree with itself. */
 		expected = plain_match(plain, text, len);
+		if (plain_match(slow, text, len) != expected)
+			continue;
 		is = filter_regex_match(regex, matcher, (const uint8_t *)text, len);
 		filter_hints_find(pattern, strlen(pattern), &h);
 		/* A limit may be reached by one and not by the other; a verdict never differs. */
@@ -203,6 +207,7 @@ static void try_pattern(struct random *r, const char *pattern, struct tally *n)
 		n->hints += filter_hints_ask(&h, (const uint8_t *)text, len) != HINT_MAYBE;
 	}
 	pcre2_code_free(plain);
+	pcre2_code_free(slow);
 	filter_regex_free(regex);
 }
 
@@ -269,7 +274,7 @@ START_TEST(look_at_a_text_rules_out_nothing_that_matches)
 
 		ck_assert_uint_eq(p->probe_count, 1);
 		for (int i = 0; i < MANY; i++)
-			plain[i] = plain_compile(patterns[i]);
+			plain[i] = plain_compile(patterns[i], 0);
 		for (int k = 0; k < 50; k++) {
 			size_t len = random_text(&r, text);
 			struct filter_probed probed;
