@@ -550,6 +550,15 @@ int rcu_table_new(struct rcu_table **out, const struct rcu_table_options *o)
 	return HT_OK;
 }
 
+/* Wait until ht-rcu has let go of all that was retired, and see what it did. */
+static void retired_wait(struct rcu_table *t)
+{
+	urcu_memb_barrier();
+	for (unsigned i = 0; i < t->threads * RETIRES; i++)
+		(void)atomic_load_explicit(&t->thread[i / RETIRES].retires[i % RETIRES].is_used,
+					   memory_order_acquire);
+}
+
 /* Nobody else is there: no read-side section. */
 static void table_empty(struct rcu_table *t)
 {
@@ -567,7 +576,7 @@ void rcu_table_free(struct rcu_table *t)
 		return;
 	if (t->ht) {
 		table_empty(t);
-		urcu_memb_barrier(); /* ht-rcu has let go of what was retired */
+		retired_wait(t);
 		(void)cds_lfht_destroy(t->ht, NULL);
 	}
 	if (t->pool)

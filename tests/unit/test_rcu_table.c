@@ -356,7 +356,7 @@ START_TEST(entry_is_used_again_only_after_a_grace_period)
 	(void)rcu_table_sweep(th, 9000, 1000);
 	urcu_memb_barrier();
 	rcu_read_begin();
-	for (uint64_t key = 2000; key < 2100; key++)
+	for (uint64_t key = 2000; key < 3000; key++) /* until none is left */
 		is_again |= put(0, key, 9000) == held;
 	rcu_read_end();
 	ck_assert(is_again);
