@@ -473,6 +473,11 @@ struct rcu_table_thread *rcu_table_thread(struct rcu_table *t, unsigned i)
 	return &t->thread[i];
 }
 
+const struct rcu_table *rcu_table_of(const struct rcu_table_thread *th)
+{
+	return th->table;
+}
+
 static uint64_t power_of_two(uint64_t least)
 {
 	uint64_t n = 1;

@@ -73,6 +73,7 @@ void rcu_table_free(struct rcu_table *t);
 
 /** What thread @p i of `threads` brings along to insert or sweep. */
 struct rcu_table_thread *rcu_table_thread(struct rcu_table *t, unsigned i);
+const struct rcu_table *rcu_table_of(const struct rcu_table_thread *th);
 
 /** The table's hash of these octets. Threads: any. */
 uint64_t rcu_table_hash(const struct rcu_table *t, const void *at, size_t len);
