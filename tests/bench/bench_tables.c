@@ -86,6 +86,7 @@ static void *map(size_t bytes)
 
 	if (at == MAP_FAILED)
 		exit(3);
+	(void)madvise(at, bytes, MADV_HUGEPAGE);
 	return at;
 }
 

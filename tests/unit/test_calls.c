@@ -10,6 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include "hep/sip.h"
 #include "tests/unit/random.h"
 
@@ -86,6 +89,42 @@ START_TEST(long_call_ids_are_told_apart)
 	ck_assert_ptr_eq(find(view_of(two), 1), b);
 	ck_assert_uint_eq(call_id(a).len, CALL_TEXT);
 	rcu_read_end();
+	finish();
+}
+END_TEST
+
+#define FLOOD 2048
+
+/* Call-IDs that a sender chose so that they fall into one bucket of a table with the seed 0. */
+START_TEST(chosen_call_ids_do_not_make_a_long_chain)
+{
+	char callid[40];
+	unsigned longest;
+
+	start(FLOOD);
+	for (unsigned n = 0, found = 0; found < FLOOD; n++) {
+		int len = snprintf(callid, sizeof(callid), "flood-%u@192.0.2.1", n);
+
+		if ((XXH3_64bits_withSeed(callid, (size_t)len, 0) & 255) != 7)
+			continue;
+		rcu_read_begin();
+		ck_assert_ptr_nonnull(get(0, callid, 1));
+		rcu_read_end();
+		found++;
+	}
+	ck_assert_uint_eq(rcu_table_sums(calls).entries, FLOOD);
+	rcu_read_begin();
+	longest = rcu_table_longest_chain(calls);
+	rcu_read_end();
+	ck_assert_uint_lt(longest, 16);
+	finish();
+}
+END_TEST
+
+START_TEST(memory_is_bounded_by_the_number_of_entries)
+{
+	start(100000);
+	ck_assert_uint_le(rcu_table_bytes(calls), 100000 * 500);
 	finish();
 }
 END_TEST
@@ -588,6 +627,8 @@ int main(void)
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, record_is_found_by_its_call_id);
 	tcase_add_test(t, long_call_ids_are_told_apart);
+	tcase_add_test(t, chosen_call_ids_do_not_make_a_long_chain);
+	tcase_add_test(t, memory_is_bounded_by_the_number_of_entries);
 	tcase_add_test(t, record_begins_without_a_verdict);
 	tcase_add_test(t, lowest_rule_stands_and_takes_its_action_along);
 	tcase_add_test(t, verdict_of_an_invite_outlives_a_reload_and_others_do_not);

@@ -126,6 +126,7 @@ static bool put_alone(uint64_t key, uint32_t now_ms)
 struct census {
 	uint64_t *key;
 	size_t count, most;
+	uintptr_t lowest, highest;
 };
 
 static void census_one(void *ctx, struct rcu_entry *e)
@@ -136,6 +137,8 @@ static void census_one(void *ctx, struct rcu_entry *e)
 	ck_assert_uint_eq(item_of(e)->check, check_of(item_of(e)->key));
 	ck_assert_ptr_eq(find(item_of(e)->key), item_of(e));
 	c->key[c->count++] = item_of(e)->key;
+	c->lowest = (uintptr_t)e < c->lowest ? (uintptr_t)e : c->lowest;
+	c->highest = (uintptr_t)e > c->highest ? (uintptr_t)e : c->highest;
 }
 
 static int by_number(const void *a, const void *b)
@@ -145,11 +148,14 @@ static int by_number(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* At rest: each entry is listed once, is what a search finds, and is counted. */
+/* At rest: each entry is listed once, is what a search finds, is counted, and lies within the
+ * memory that the table says it has. */
 static size_t census_take(void)
 {
 	size_t places = rcu_table_bytes(table) / sizeof(struct item);
-	struct census c = { .key = calloc(places, sizeof(uint64_t)), .most = places };
+	struct census c = { .key = calloc(places, sizeof(uint64_t)),
+			    .most = places,
+			    .lowest = UINTPTR_MAX };
 	struct rcu_table_sums s = rcu_table_sums(table);
 
 	ck_assert_ptr_nonnull(c.key);
@@ -160,6 +166,9 @@ static size_t census_take(void)
 	for (size_t i = 1; i < c.count; i++)
 		ck_assert_uint_ne(c.key[i], c.key[i - 1]);
 	free(c.key);
+	if (c.count)
+		ck_assert_uint_le(c.highest - c.lowest + sizeof(struct item),
+				  rcu_table_bytes(table));
 	ck_assert_uint_eq(s.entries, c.count);
 	ck_assert_uint_eq(s.entries, s.inserted - s.evicted - s.expired - s.replaced);
 	return c.count;
