@@ -39,13 +39,12 @@ struct rcu_table_thread {
 } __attribute__((aligned(128)));
 
 struct rcu_table {
-	struct cds_lfht *ht;
+	struct rcu_table_lookup lookup;
 	uint8_t *pool;
 	uint64_t seed;
 	uint64_t bucket_mask;
 	uint32_t entry_bytes, places, reserve, chain_max;
 	unsigned threads;
-	cds_lfht_match_fct match;
 	void (*fill)(struct rcu_entry *entry, const void *key);
 	bool (*is_over)(const struct rcu_entry *entry, uint32_t idle_ms);
 	struct rcu_table_thread *thread;
@@ -251,7 +250,7 @@ static void evict_one(struct rcu_table_thread *th, uint32_t now_ms)
 		oldest = some[i];
 		most = idle_ms(oldest, now_ms);
 	}
-	if (!oldest || cds_lfht_del(t->ht, &oldest->node) != 0)
+	if (!oldest || cds_lfht_del(t->lookup.ht, &oldest->node) != 0)
 		return;
 	entry_gone(th, oldest);
 	counter_add(&th->n.evicted, 1);
@@ -294,17 +293,6 @@ uint64_t rcu_table_seed(const struct rcu_table *t)
 	return t->seed;
 }
 
-struct rcu_entry *rcu_table_find(const struct rcu_table *t, uint64_t hash, const void *key)
-{
-	struct cds_lfht_iter iter;
-	struct cds_lfht_node *node;
-
-	/* no RCU_ASSERT_READING(), a fifth of a lookup: rcu_table_prefetch() asks once per batch */
-	cds_lfht_lookup(t->ht, hash, t->match, key, &iter);
-	node = cds_lfht_iter_get_node(&iter);
-	return node ? caa_container_of(node, struct rcu_entry, node) : NULL;
-}
-
 /* From here on it can be evicted and expires. */
 static struct rcu_entry *entry_added(struct rcu_entry *e)
 {
@@ -324,7 +312,7 @@ struct rcu_entry *rcu_table_put(struct rcu_table_thread *th, uint64_t hash, cons
 		e = entry_make(th, key, now_ms);
 		if (!e)
 			return NULL;
-		there = cds_lfht_add_unique(t->ht, hash, t->match, key, &e->node);
+		there = cds_lfht_add_unique(t->lookup.ht, hash, t->lookup.match, key, &e->node);
 		if (there == &e->node) {
 			counter_add(&th->n.inserted, 1);
 			return entry_added(e);
@@ -348,7 +336,7 @@ struct rcu_entry *rcu_table_replace(struct rcu_table_thread *th, uint64_t hash, 
 	if (!e)
 		return NULL;
 	counter_add(&th->n.inserted, 1); /* before somebody else can replace it */
-	old = cds_lfht_add_replace(t->ht, hash, t->match, key, &e->node);
+	old = cds_lfht_add_replace(t->lookup.ht, hash, t->lookup.match, key, &e->node);
 	if (old) {
 		entry_gone(th, caa_container_of(old, struct rcu_entry, node));
 		counter_add(&th->n.replaced, 1);
@@ -361,7 +349,7 @@ struct rcu_entry *rcu_table_replace(struct rcu_table_thread *th, uint64_t hash, 
 /* Buckets lie in one array, because the table was made with cds_lfht_mm_mmap. */
 static struct cds_lfht_node *bucket_of(const struct rcu_table *t, uint64_t hash)
 {
-	return cds_lfht_mm_mmap.bucket_at(t->ht, hash & t->bucket_mask);
+	return cds_lfht_mm_mmap.bucket_at(t->lookup.ht, hash & t->bucket_mask);
 }
 
 static const struct cds_lfht_node *node_behind(const struct cds_lfht_node *node)
@@ -407,7 +395,7 @@ uint32_t rcu_table_sweep(struct rcu_table_thread *th, uint32_t now_ms, uint32_t 
 		th->hand = th->hand < places ? th->hand : 0;
 		e = entry_at(t, th->hand++);
 		if (!entry_is_live(e) || !t->is_over(e, idle_ms(e, now_ms)) ||
-		    cds_lfht_del(t->ht, &e->node) != 0)
+		    cds_lfht_del(t->lookup.ht, &e->node) != 0)
 			continue;
 		entry_gone(th, e);
 		counter_add(&th->n.expired, 1);
@@ -440,8 +428,8 @@ unsigned rcu_table_longest_chain(const struct rcu_table *t)
 
 	RCU_ASSERT_READING();
 	/* in the order of the reversed hash: a bucket's entries follow one another */
-	for (cds_lfht_first(t->ht, &iter); (node = cds_lfht_iter_get_node(&iter));
-	     cds_lfht_next(t->ht, &iter)) {
+	for (cds_lfht_first(t->lookup.ht, &iter); (node = cds_lfht_iter_get_node(&iter));
+	     cds_lfht_next(t->lookup.ht, &iter)) {
 		uint64_t bucket =
 			t->bucket_mask
 				? node->reverse_hash >> (64 - __builtin_popcountll(t->bucket_mask))
@@ -516,7 +504,7 @@ static void sizes_set(struct rcu_table *t, const struct rcu_table_options *o)
 	t->bucket_mask = power_of_two(o->entries) - 1;
 	t->entry_bytes = (o->entry_bytes + ENTRY_ALIGN - 1) / ENTRY_ALIGN * ENTRY_ALIGN;
 	t->threads = o->threads;
-	t->match = o->match;
+	t->lookup.match = o->match;
 	t->fill = o->fill;
 	t->is_over = o->is_over;
 	atomic_init(&t->free, t->places);
@@ -546,9 +534,9 @@ static int parts_make(struct rcu_table *t)
 	/* a wish: a sixth less for a lookup among millions, and fewer page faults on the way */
 	(void)madvise(t->pool, pool_bytes(t), MADV_HUGEPAGE);
 	/* by its full name, because it says which memory the buckets get: see bucket_of() */
-	t->ht = _cds_lfht_new(buckets, buckets, buckets, 0, &cds_lfht_mm_mmap, &urcu_memb_flavor,
-			      NULL);
-	return t->ht ? HT_OK : -ENOMEM;
+	t->lookup.ht = _cds_lfht_new(buckets, buckets, buckets, 0, &cds_lfht_mm_mmap,
+				     &urcu_memb_flavor, NULL);
+	return t->lookup.ht ? HT_OK : -ENOMEM;
 }
 
 int rcu_table_new(struct rcu_table **out, const struct rcu_table_options *o)
@@ -588,17 +576,17 @@ static void table_empty(struct rcu_table *t)
 {
 	for (uint32_t i = 0; i < places_used(t); i++)
 		if (entry_is_live(entry_at(t, i)))
-			(void)cds_lfht_del(t->ht, &entry_at(t, i)->node);
+			(void)cds_lfht_del(t->lookup.ht, &entry_at(t, i)->node);
 }
 
 void rcu_table_free(struct rcu_table *t)
 {
 	if (!t)
 		return;
-	if (t->ht) {
+	if (t->lookup.ht) {
 		table_empty(t);
 		retired_wait(t);
-		(void)cds_lfht_destroy(t->ht, NULL);
+		(void)cds_lfht_destroy(t->lookup.ht, NULL);
 	}
 	if (t->pool)
 		munmap(t->pool, pool_bytes(t));

@@ -42,12 +42,18 @@ struct bare {
 	size_t bytes;
 };
 
+/* A Call-ID; of several lengths, as they are. */
+struct id {
+	uint32_t len;
+	uint8_t at[ID_BYTES];
+};
+
 /* One number of entries. */
 struct size {
 	uint32_t entries;
 	struct rcu_table *calls, *seen;
 	struct bare bare;
-	uint8_t (*asked)[ID_BYTES];
+	struct id *asked;
 };
 
 static uint64_t sink;
@@ -67,16 +73,22 @@ static uint64_t mix(uint64_t z)
 }
 
 /* The Call-ID of call @p n. */
-static void id_write(uint8_t out[ID_BYTES], uint64_t n)
+static void id_write(struct id *out, uint64_t n)
 {
 	static const char hex[] = "0123456789abcdef";
 	uint64_t bits = mix(n);
 
-	memcpy(out, "0000000000000000-00000000@198.51.100.123", ID_BYTES);
+	memcpy(out->at, "0000000000000000-00000000@198.51.100.123", ID_BYTES);
 	for (int i = 0; i < 16; i++)
-		out[i] = (uint8_t)hex[bits >> 4 * i & 15];
+		out->at[i] = (uint8_t)hex[bits >> 4 * i & 15];
 	for (int i = 0; i < 8; i++)
-		out[17 + i] = (uint8_t)hex[n >> 4 * i & 15];
+		out->at[17 + i] = (uint8_t)hex[n >> 4 * i & 15];
+	out->len = ID_BYTES - (uint32_t)(bits >> 32) % 8;
+}
+
+static struct view id_view(const struct id *id)
+{
+	return (struct view){ id->at, id->len };
 }
 
 static void *map(size_t bytes)
@@ -115,10 +127,13 @@ static void bare_fill(struct bare *b, uint32_t entries)
 	b->nodes = map(b->bytes);
 	b->ht = cds_lfht_new_flavor(buckets, buckets, buckets, 0, &urcu_memb_flavor, NULL);
 	for (uint32_t i = 0; i < entries; i++) {
-		struct view v = { b->nodes[i].id, ID_BYTES };
+		struct id id;
+		struct view v;
 
-		id_write(b->nodes[i].id, i);
-		b->nodes[i].id_len = ID_BYTES;
+		id_write(&id, i);
+		v = id_view(&id);
+		memcpy(b->nodes[i].id, id.at, id.len);
+		b->nodes[i].id_len = id.len;
 		rcu_read_begin();
 		cds_lfht_add_unique(b->ht, bare_hash(v), node_match, &v, &b->nodes[i].node);
 		rcu_read_end();
@@ -128,14 +143,17 @@ static void bare_fill(struct bare *b, uint32_t entries)
 static double bare_lookups(struct size *s, unsigned n)
 {
 	double begin = cpu_ns();
+	uint64_t hash[BATCH];
 
 	for (unsigned i = 0; i < n; i += BATCH) {
 		rcu_read_begin();
-		for (unsigned k = i; k < i + BATCH; k++) {
-			struct view v = { s->asked[k % ASKED], ID_BYTES };
+		for (unsigned k = 0; k < BATCH; k++)
+			hash[k] = bare_hash(id_view(&s->asked[(i + k) % ASKED]));
+		for (unsigned k = 0; k < BATCH; k++) {
+			struct view v = id_view(&s->asked[(i + k) % ASKED]);
 			struct cds_lfht_iter iter;
 
-			cds_lfht_lookup(s->bare.ht, bare_hash(v), node_match, &v, &iter);
+			cds_lfht_lookup(s->bare.ht, hash[k], node_match, &v, &iter);
 			sink += cds_lfht_iter_get_node(&iter) != NULL;
 		}
 		rcu_read_end();
@@ -147,11 +165,12 @@ static double bare_lookups(struct size *s, unsigned n)
 
 static struct call *put(struct size *s, unsigned thread, uint64_t n, uint32_t now_ms)
 {
-	uint8_t id[ID_BYTES];
-	struct view v = { id, ID_BYTES };
+	struct id id;
+	struct view v;
 	struct call *call;
 
-	id_write(id, n);
+	id_write(&id, n);
+	v = id_view(&id);
 	rcu_read_begin();
 	call = calls_get(rcu_table_thread(s->calls, thread), calls_hash(s->calls, v), v, now_ms);
 	rcu_read_end();
@@ -166,12 +185,11 @@ static double our_lookups(struct size *s, unsigned n, bool is_fetched)
 	for (unsigned i = 0; i < n; i += BATCH) {
 		rcu_read_begin();
 		for (unsigned k = 0; k < BATCH; k++)
-			hash[k] = calls_hash(s->calls,
-					     (struct view){ s->asked[(i + k) % ASKED], ID_BYTES });
+			hash[k] = calls_hash(s->calls, id_view(&s->asked[(i + k) % ASKED]));
 		if (is_fetched)
 			rcu_table_prefetch(s->calls, hash, BATCH);
 		for (unsigned k = 0; k < BATCH; k++) {
-			struct view v = { s->asked[(i + k) % ASKED], ID_BYTES };
+			struct view v = id_view(&s->asked[(i + k) % ASKED]);
 
 			sink += calls_find(s->calls, hash[k], v, 1) != NULL;
 		}
@@ -202,12 +220,12 @@ struct text {
 	uint32_t len;
 };
 
-static void text_write(struct text *t, const uint8_t id[ID_BYTES])
+static void text_write(struct text *t, const struct id *id)
 {
 	memcpy(t->at, text_head, sizeof(text_head) - 1);
-	memcpy(t->at + sizeof(text_head) - 1, id, ID_BYTES);
-	memcpy(t->at + sizeof(text_head) - 1 + ID_BYTES, "\r\n\r\n", 4);
-	t->len = sizeof(text_head) - 1 + ID_BYTES + 4;
+	memcpy(t->at + sizeof(text_head) - 1, id->at, id->len);
+	memcpy(t->at + sizeof(text_head) - 1 + id->len, "\r\n\r\n", 4);
+	t->len = sizeof(text_head) - 1 + id->len + 4;
 }
 
 static double messages(struct size *s, unsigned n)
@@ -219,7 +237,7 @@ static double messages(struct size *s, unsigned n)
 
 	for (unsigned i = 0; i < n; i += BATCH) {
 		for (unsigned k = 0; k < BATCH; k++) {
-			text_write(&text[k], s->asked[(i + k) % ASKED]);
+			text_write(&text[k], &s->asked[(i + k) % ASKED]);
 			if (sip_parse((struct view){ text[k].at, text[k].len }, NULL, &sip[k]) < 0)
 				exit(3);
 			hash[k] = calls_hash(s->calls, sip[k].callid);
@@ -345,9 +363,9 @@ static void size_fill(struct size *s, uint32_t entries)
 	s->entries = entries;
 	if (calls_new(&s->calls, entries, THREADS) < 0 || seen_new(&s->seen, entries, THREADS) < 0)
 		exit(3);
-	s->asked = map((size_t)ASKED * ID_BYTES);
+	s->asked = map((size_t)ASKED * sizeof(*s->asked));
 	for (unsigned i = 0; i < ASKED; i++)
-		id_write(s->asked[i], mix(i) % entries);
+		id_write(&s->asked[i], mix(i) % entries);
 	begin = cpu_ns();
 	for (uint32_t i = 0; i < entries; i++)
 		if (!put(s, 0, i, 1))
@@ -356,7 +374,7 @@ static void size_fill(struct size *s, uint32_t entries)
 	begin = cpu_ns();
 	bare_fill(&s->bare, entries);
 	bare = (cpu_ns() - begin) / entries;
-	printf("insert %u %.1f %.1f\n", entries, ours, bare);
+	printf("first %u %.1f %.1f\n", entries, ours, bare);
 	(void)copies(s, entries + entries / 8);
 }
 

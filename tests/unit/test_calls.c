@@ -124,7 +124,7 @@ END_TEST
 START_TEST(memory_is_bounded_by_the_number_of_entries)
 {
 	start(100000);
-	ck_assert_uint_le(rcu_table_bytes(calls), 100000 * 500);
+	ck_assert_uint_le(rcu_table_bytes(calls), 100000 * 512);
 	finish();
 }
 END_TEST
