@@ -41,13 +41,18 @@ static struct view next_line(struct cursor *c)
 	return line;
 }
 
+static void skip_blanks(struct cursor *c)
+{
+	while (is_blank((uint8_t)cursor_peek(c)))
+		cursor_skip_byte(c, (uint8_t)cursor_peek(c));
+}
+
 /* The next word of a line; empty at its end. */
 static struct view next_word(struct cursor *c)
 {
 	struct view word;
 
-	while (is_blank((uint8_t)cursor_peek(c)))
-		cursor_skip_byte(c, (uint8_t)cursor_peek(c));
+	skip_blanks(c);
 	word.at = c->pos;
 	word.len = 0;
 	while (cursor_left(c) && !is_blank((uint8_t)cursor_peek(c))) {
@@ -250,13 +255,12 @@ static struct view parameter(struct view content_type, const char *lower)
 		struct view name = { c.pos, 0 }, value;
 
 		while (cursor_left(&c) && cursor_peek(&c) != '=' && cursor_peek(&c) != ';') {
-			cursor_take(&c, 1);
+			cursor_skip_byte(&c, (uint8_t)cursor_peek(&c));
 			name.len++;
 		}
 		if (cursor_u8(&c) != '=')
 			continue;
-		while (is_blank((uint8_t)cursor_peek(&c)))
-			cursor_take(&c, 1);
+		skip_blanks(&c);
 		if (cursor_skip_byte(&c, '"')) {
 			value = cursor_until(&c, '"');
 			(void)cursor_until(&c, ';');
