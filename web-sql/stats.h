@@ -30,6 +30,7 @@ struct spool;
 #define STATS_MAX_THREADS 96
 #define STATS_MAX_ENDS	  48 /* of packets */
 #define STATS_MAX_EVENTS  64
+#define STATS_MAX_MEMORY  16
 
 /* Packets of one source that captures:
  * seen = kernel_dropped + not_for_us + held + incomplete + carriers. */
@@ -47,6 +48,16 @@ struct stats_packets {
 	} event[STATS_MAX_EVENTS];
 	/* of what TCP carried: messages that were received and are malformed */
 	uint64_t malformed_partial, malformed_oversize;
+};
+
+/* Octets of one part of the process; `limit` is what it may have. */
+struct stats_memory {
+	const char *group;
+	uint64_t used;	    /* by what is in it now */
+	uint64_t real_used; /* taken from the system for it, free places included */
+	uint64_t max_used;  /* the most that `used` was */
+	uint64_t limit;
+	bool is_high; /* used passed 80 % of the limit, and is not below 70 % since */
 };
 
 /* Where the numbers are. Set up before threads start, then constant. */
@@ -120,6 +131,8 @@ struct stats {
 	uint64_t clipped[ROW_TEXT_COUNT], repaired[ROW_TEXT_COUNT];
 	uint64_t latency[WRITER_LATENCY_BUCKETS], latency_sum_us;
 	double pressure[SHED_REASONS]; /* 0 to 1 */
+	struct stats_memory memory[STATS_MAX_MEMORY];
+	unsigned memory_count;
 	bool is_db_up, is_spool_ok, has_spool_reserve;
 	unsigned unread; /* streams of earlier starts that are not counted in in_spool yet */
 };
