@@ -297,7 +297,7 @@ void filter_decide(struct filter *f, struct filter_thread *t, const struct filte
 		   struct filter_decision *out)
 {
 	const struct filter_program *p = f->program;
-	bool is_initial = in->sip && filter_is_initial(in->sip);
+	bool is_initial = in->sip && !in->is_kept && filter_is_initial(in->sip);
 	const struct filter_rule *r;
 
 	*out = (struct filter_decision){ .record = FILTER_NONE, .table = "", .is_stored = true };

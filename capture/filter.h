@@ -34,6 +34,7 @@ struct filter_input {
 	struct view source;    /* name of the listener or capture */
 	struct view agent;     /* name of the agent */
 	int record;	       /* rule that the record of the Call-ID names; FILTER_NONE */
+	bool is_kept;	       /* judged before a reload: its record alone says which rule of scope dialog */
 	uint64_t mono_us;      /* now, of clock_mono_us() */
 };
 

@@ -25,6 +25,7 @@
 #include "capture/snapshot.h"
 #include "capture/spooler.h"
 #include "capture/store.h"
+#include "capture/tables.h"
 #include "capture/tally.h"
 #include "capture/worker.h"
 #include "conf/clock.h"
@@ -52,6 +53,8 @@ struct import {
 	struct conf_capture capture; /* what is looked at */
 	unsigned source;	     /* the worker's number of it: behind the listeners */
 	struct snapshot *snapshot;
+	struct rules *rules;
+	struct tables *tables;
 	struct spool *spool;
 	struct spooler spooler;
 	struct thread spool_thread;
@@ -147,6 +150,14 @@ static const struct tally_counters *number_tally(void *ctx, unsigned worker)
 	return worker_tally(m->worker);
 }
 
+static void number_decisions(void *ctx, unsigned worker, struct stats_decisions *out)
+{
+	struct import *m = ctx;
+
+	(void)worker;
+	worker_decisions(m->worker, out);
+}
+
 static unsigned number_pressure(void *ctx, enum shed_reason reason)
 {
 	struct import *m = ctx;
@@ -167,7 +178,10 @@ static void numbers_prepare(struct import *m)
 					     .types = number_types,
 					     .tally = number_tally,
 					     .statistics_writer = m->store.statistics,
-					     .pressure = number_pressure };
+					     .pressure = number_pressure,
+					     .decisions = number_decisions,
+					     .rules = m->rules };
+	tables_tell(m->tables, &m->numbers);
 }
 
 static uint64_t shed_of(const struct stats *s)
@@ -205,6 +219,7 @@ static void on_tell(void *ctx, const struct file_source *f)
 	struct import *m = ctx;
 	uint64_t done = m->read_before + pcap_file_position(file_source_file(f));
 
+	tables_sweep(m->tables, clock_mono_us());
 	progress_tell(&m->progress, done, m->size && done > m->size ? done : m->size,
 		      m->seen_before + file_source_next(f) - 1);
 }
@@ -258,6 +273,10 @@ static void messages_print(const struct stats *s)
 	       " malformed",
 	       s->all.received, s->all.accepted, messages_of(&s->all, "heptap_not_sip_total"),
 	       messages_of(&s->all, "heptap_malformed_total"));
+	if (s->all.filtered)
+		printf(" + %" PRIu64 " filtered", s->all.filtered);
+	if (s->all.duplicate)
+		printf(" + %" PRIu64 " duplicate", s->all.duplicate);
 	if (shed_of(s))
 		printf(" + %" PRIu64 " given up", shed_of(s));
 	putchar('\n');
@@ -496,13 +515,11 @@ static int run(struct import *m)
 	err = threads_start(m);
 	signals_catch(m->files);
 	signals_mask(SIG_UNBLOCK);
-	rcu_thread_begin();
 	if (err == HT_OK)
 		files_take(m);
 	else
 		fprintf(stderr, "heptap: threads cannot start: %s\n", ht_strerror(err));
 	rest_store(m);
-	rcu_thread_end();
 	atomic_store(&interrupted, NULL);
 	return err == HT_OK ? result_tell(m) : EXIT_REFUSED;
 }
@@ -574,7 +591,8 @@ static int worker_make(struct import *m)
 				    .agents = m->agents,
 				    .is_off = m->is_off,
 				    .compat = m->conf->storage.compat,
-				    .tally = m->tally.first ? &m->tally : NULL };
+				    .tally = m->tally.first ? &m->tally : NULL,
+				    .tables = tables_of(m->tables) };
 
 	plan_make(&nothing, &wish, &plan);
 	o.blocks = plan.blocks;
@@ -609,8 +627,12 @@ static int reader_make(struct import *m)
 
 static int import_open(struct import *m)
 {
-	int err = snapshot_new(&m->snapshot, m->conf, NULL);
+	int err = rules_new(&m->rules);
 
+	if (err == HT_OK)
+		err = snapshot_new(&m->snapshot, m->conf, NULL, m->rules);
+	if (err == HT_OK)
+		err = tables_new(&m->tables, m->conf, 1);
 	if (err == HT_OK)
 		err = spool_make(m);
 	if (err == HT_OK)
@@ -637,8 +659,10 @@ static void import_close(struct import *m)
 		close(m->spooler.wake_fd);
 	agents_free(m->agents);
 	first_free(m->tally.first);
+	tables_free(m->tables);
 	urcu_memb_barrier();
 	snapshot_free(m->snapshot);
+	rules_free(m->rules);
 	free(m);
 }
 
@@ -669,9 +693,11 @@ int import_command(const struct conf *conf, const struct import_wish *wish)
 	m->wish = wish;
 	m->source = (unsigned)conf->hep_count;
 	capture_choose(m);
+	rcu_thread_begin();
 	code = files_look(m);
 	if (code == EXIT_DONE)
 		code = import_open(m) == HT_OK ? import_store(m) : EXIT_REFUSED;
 	import_close(m);
+	rcu_thread_end();
 	return code;
 }

@@ -119,6 +119,21 @@ static void sip_take(struct packets *p, const struct addr *src, const struct add
 	worker_sip_seen(p->is.worker, p->is.source, &m);
 }
 
+/* The number of an IPv4 packet tells one that was mirrored twice from one that was sent twice. */
+static void udp_message(struct packets *p, const struct decoded *d)
+{
+	struct msg m = { .src = d->src,
+			 .dst = d->dst,
+			 .ts_us = p->ts_us,
+			 .payload = d->payload,
+			 .ip_proto = PROTO_UDP,
+			 .type = HEP_TYPE_SIP,
+			 .has_ip_id = d->has_ip_id && d->src.family == FAMILY_IPV4,
+			 .ip_id = (uint16_t)d->ip_id };
+
+	worker_sip_seen(p->is.worker, p->is.source, &m);
+}
+
 static void hep_take(struct packets *p, const struct addr *src, uint64_t ts_us, struct view packet)
 {
 	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
@@ -168,7 +183,7 @@ static void udp_sip_take(struct packets *p, const struct decoded *d, uint32_t we
 		end(p, END_CONTENT, weight);
 	} else {
 		carried(p, weight);
-		sip_take(p, &d->src, &d->dst, PROTO_UDP, p->ts_us, d->payload);
+		udp_message(p, d);
 	}
 }
 

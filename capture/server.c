@@ -19,11 +19,13 @@
 #include <unistd.h>
 
 #include "capture/client.h"
+#include "capture/decide.h"
 #include "capture/first.h"
 #include "capture/mirror.h"
 #include "capture/snapshot.h"
 #include "capture/spooler.h"
 #include "capture/store.h"
+#include "capture/tables.h"
 #include "capture/tally.h"
 #include "capture/worker.h"
 #include "conf/clock.h"
@@ -55,6 +57,8 @@ struct receiver {
 struct server {
 	const struct conf *conf;
 	struct snapshot *snapshot; /* published by RCU; main swaps it */
+	struct rules *rules;
+	struct tables *tables;
 	struct host host;
 	struct plan plan;
 	uint64_t started_us;
@@ -62,7 +66,7 @@ struct server {
 	struct http *http;
 	_Atomic unsigned connections[CONF_MAX_LISTENERS]; /* open TCP, by source */
 	_Atomic bool is_off[CONF_MAX_SOURCES];		  /* by source: capture off */
-	struct event *signal_event[4], *each_minute;
+	struct event *signal_event[4], *each_minute, *each_second;
 
 	struct listener_socket sockets[MAX_HEP_THREADS][LISTENER_MAX_SOCKETS];
 	unsigned socket_count; /* of each thread */
@@ -281,7 +285,9 @@ static int worker_make(struct server *s, struct worker **out)
 				    .agents = s->agents,
 				    .is_off = s->is_off,
 				    .compat = s->conf->storage.compat,
-				    .tally = s->tally.first ? &s->tally : NULL };
+				    .tally = s->tally.first ? &s->tally : NULL,
+				    .tables = tables_of(s->tables),
+				    .thread = s->worker_count };
 	int err = worker_new(out, &o);
 
 	if (err == HT_OK)
@@ -331,9 +337,12 @@ static int tally_prepare(struct server *s)
 
 static int receivers_make(struct server *s)
 {
+	unsigned threads = s->plan.hep_threads + mirror_thread_count(s->mirror);
 	int err;
 
 	err = agents_new(&s->agents);
+	if (err == HT_OK)
+		err = tables_new(&s->tables, s->conf, threads);
 	if (err == HT_OK)
 		err = tally_prepare(s);
 	s->spooler.spool = s->spool;
@@ -375,6 +384,13 @@ static bool stats_packets(void *ctx, unsigned source, struct stats_packets *out)
 	struct server *s = ctx;
 
 	return mirror_sum(s->mirror, source, out);
+}
+
+static void stats_decisions(void *ctx, unsigned worker, struct stats_decisions *out)
+{
+	struct server *s = ctx;
+
+	worker_decisions(s->workers[worker], out);
 }
 
 static unsigned stats_pressure(void *ctx, enum shed_reason reason)
@@ -425,6 +441,9 @@ static void stats_setup(struct server *s)
 	st->layout = &s->store.layout;
 	st->types = stats_types;
 	st->pressure = stats_pressure;
+	st->decisions = stats_decisions;
+	st->rules = s->rules;
+	tables_tell(s->tables, st);
 	st->started_us = s->started_us;
 	st->block_bytes = (uint64_t)s->worker_count * s->plan.blocks * BLOCK_MAX_BYTES;
 	st->is_receiving = &s->is_receiving;
@@ -509,6 +528,8 @@ static void server_fini(struct server *s)
 			event_free(s->signal_event[i]);
 	if (s->each_minute)
 		event_free(s->each_minute);
+	if (s->each_second)
+		event_free(s->each_second);
 	if (s->base)
 		event_base_free(s->base);
 	for (unsigned i = 0; i < s->plan.hep_threads; i++) {
@@ -525,9 +546,11 @@ static void server_fini(struct server *s)
 	if (s->spooler.wake_fd > 0)
 		close(s->spooler.wake_fd);
 	agents_free(s->agents);
+	tables_free(s->tables);
 	first_free(s->tally.first);
 	urcu_memb_barrier();
 	snapshot_free(s->snapshot);
+	rules_free(s->rules);
 	free(s);
 }
 
@@ -550,7 +573,7 @@ static int reload(struct server *s, FILE *complaints)
 	if (err == HT_OK) {
 		(void)conf_restart_keys(s->conf, conf, restart_key_tell, complaints);
 		log_open(conf->log.level, s->conf->log.target);
-		err = snapshot_new(&fresh, s->conf, conf);
+		err = snapshot_new(&fresh, s->conf, conf, s->rules);
 	}
 	if (err < 0) {
 		log_error("reload: %s; everything stays as it was", ht_strerror(err));
@@ -638,12 +661,32 @@ static void minute_passed(evutil_socket_t fd, short what, void *ctx)
 	agents_sweep(s->agents, clock_wall_us());
 }
 
-static int timer_start(struct server *s)
+static void second_passed(evutil_socket_t fd, short what, void *ctx)
 {
-	static const struct timeval minute = { .tv_sec = 60 };
+	struct server *s = ctx;
 
-	s->each_minute = event_new(s->base, -1, EV_PERSIST, minute_passed, s);
-	return s->each_minute && event_add(s->each_minute, &minute) == 0 ? HT_OK : -ENOMEM;
+	(void)fd;
+	(void)what;
+	tables_sweep(s->tables, clock_mono_us());
+}
+
+static struct event *timer_start(struct server *s, time_t seconds, event_callback_fn passed)
+{
+	const struct timeval time = { .tv_sec = seconds };
+	struct event *timer = event_new(s->base, -1, EV_PERSIST, passed, s);
+
+	if (timer && event_add(timer, &time) < 0) {
+		event_free(timer);
+		timer = NULL;
+	}
+	return timer;
+}
+
+static int timers_start(struct server *s)
+{
+	s->each_minute = timer_start(s, 60, minute_passed);
+	s->each_second = timer_start(s, 1, second_passed);
+	return s->each_minute && s->each_second ? HT_OK : -ENOMEM;
 }
 
 static int signals_watch(struct server *s)
@@ -677,7 +720,9 @@ static int server_open(struct server *s)
 
 	limits_raise();
 	plan_decide(s);
-	err = snapshot_new(&s->snapshot, s->conf, NULL);
+	err = rules_new(&s->rules);
+	if (err == HT_OK)
+		err = snapshot_new(&s->snapshot, s->conf, NULL, s->rules);
 	if (err == HT_OK)
 		err = user_find(s, &uid, &gid);
 	if (err == HT_OK)
@@ -703,7 +748,7 @@ static int server_open(struct server *s)
 	if (err == HT_OK)
 		err = receivers_make(s);
 	if (err == HT_OK)
-		err = timer_start(s);
+		err = timers_start(s);
 	return err == HT_OK ? signals_watch(s) : err;
 }
 
@@ -718,10 +763,10 @@ int server_run(const struct conf *conf)
 		return -ENOMEM;
 	s->conf = conf;
 	s->started_us = clock_wall_us();
+	rcu_thread_begin();
 	err = server_open(s);
 	if (err == HT_OK) {
 		signals_block(&mask);
-		rcu_thread_begin();
 		err = threads_start(s);
 		stats_setup(s);
 		pthread_sigmask(SIG_SETMASK, &mask, NULL);
@@ -735,8 +780,8 @@ int server_run(const struct conf *conf)
 		}
 		threads_stop(s);
 		report(s);
-		rcu_thread_end();
 	}
 	server_fini(s);
+	rcu_thread_end();
 	return err;
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "capture/decide.h"
 #include "capture/pressure.h"
 #include "capture/snapshot.h"
 #include "capture/tally.h"
@@ -43,6 +44,7 @@ struct worker {
 	struct worker_options options;
 	struct source_counters *sources;
 	struct inflater *inflater;
+	struct decider *decider;
 	struct ring sealed, empty;
 	struct block **spare; /* taken from `empty`; the last one back is the first one used, while
 				 it is warm in the cache */
@@ -82,6 +84,11 @@ struct source_counters *worker_source(struct worker *w, unsigned source)
 const struct tally_counters *worker_tally(const struct worker *w)
 {
 	return w->statistics ? tally_counters(w->statistics) : NULL;
+}
+
+void worker_decisions(const struct worker *w, struct stats_decisions *out)
+{
+	decider_tell(w->decider, out);
 }
 
 const struct pressure *worker_pressure(const struct worker *w)
@@ -348,14 +355,6 @@ static int64_t proto_number(enum conf_compat compat, uint8_t ip_proto)
 	}
 }
 
-static struct view first_leg(const struct snapshot *snap, const struct sip *s)
-{
-	for (uint8_t i = 0; i < snap->legs; i++)
-		if (s->extra[i].len)
-			return s->extra[i];
-	return (struct view){ 0 };
-}
-
 static struct row_extras row_extras(struct worker *w, const struct msg *m)
 {
 	return (struct row_extras){ .proto = proto_number(w->options.compat, m->ip_proto),
@@ -376,7 +375,7 @@ static void row_add(struct worker *w, struct source_counters *c, const struct ms
 /* ---- SIP ---- */
 
 static void sip_row(struct worker *w, struct source_counters *c, const struct msg *m,
-		    const struct sip *s, uint16_t kind)
+		    const struct sip *s, uint16_t kind, const struct decision *decision)
 {
 	const struct snapshot *snap = w->snapshot;
 	struct row_extras x = row_extras(w, m);
@@ -384,9 +383,11 @@ static void sip_row(struct worker *w, struct source_counters *c, const struct ms
 	x.table = ROW_TABLE_SIP_CAPTURE;
 	x.kind = kind;
 	x.type = s->is_reply ? 2 : 1;
-	x.callid_aleg = first_leg(snap, s);
-	if (x.correlation_id.len == 0 && w->options.compat == CONF_COMPAT_KAMAILIO)
-		x.correlation_id = s->callid;
+	x.callid_aleg = decision->aleg;
+	if (x.correlation_id.len == 0)
+		x.correlation_id = w->options.compat == CONF_COMPAT_KAMAILIO
+					   ? s->callid
+					   : decision->correlation;
 	for (uint8_t i = 0; i < snap->custom_fields; i++)
 		x.custom_field[i] = s->extra[snap->legs + i];
 	row_add(w, c, m, s, &x);
@@ -490,11 +491,59 @@ static void statistics_count(struct worker *w, const struct msg *m, const struct
 	tally_count(w->statistics, m, s, key, ip_text_known(w->known_src, &m->src));
 }
 
-/* @return accepted? */
-static bool worker_sip(struct worker *w, struct source_counters *c, struct msg *m)
+/* Who brought a message, among all who may bring copies of it: a tap, or an agent. */
+static uint32_t bringer(const struct worker *w, unsigned source, const struct msg *m)
 {
-	const struct sort *sort;
+	return m->version == 0 ? source
+			       : CONF_MAX_SOURCES + agents_number(w->options.agents, w->agent);
+}
+
+static struct decide_input decide_input(const struct worker *w, unsigned source, struct msg *m,
+					const struct sip *s)
+{
+	return (struct decide_input){ .snapshot = w->snapshot,
+				      .msg = m,
+				      .sip = s,
+				      .source = w->snapshot->source[source],
+				      .mono_us = w->mono_us };
+}
+
+/* What the rules drop is no copy of anything: where one tap's messages are dropped, another's are
+ * stored. What is shed is none either. @return accepted? */
+static bool sip_store(struct worker *w, struct source_counters *c, unsigned source, struct msg *m,
+		      const struct sip *s)
+{
+	struct decide_input in = decide_input(w, source, m, s);
+	const struct sort *sort = sip_sort(s);
+	struct decision decision;
 	uint64_t key = 0;
+
+	decide(w->decider, &in, &decision);
+	if (!decision.is_stored) {
+		counter_add(&c->filtered, 1);
+		decide_note(w->decider, &in, &decision);
+		return false;
+	}
+	if (is_shed(w, c, sort->class, m, s->callid))
+		return false;
+	time_settle(w, c, m);
+	if (decide_is_copy(w->decider, &in, bringer(w, source, m))) {
+		counter_add(&c->duplicate, 1);
+		return false;
+	}
+	decide_note(w->decider, &in, &decision);
+	if (w->statistics)
+		key = tally_key(w->statistics, s);
+	sip_row(w, c, m, s, sort->kind, &decision);
+	quality_report_row(w, c, m, s);
+	counter_add(&c->accepted, 1);
+	if (w->statistics)
+		statistics_count(w, m, s, key);
+	return true;
+}
+
+static bool worker_sip(struct worker *w, struct source_counters *c, unsigned source, struct msg *m)
+{
 	struct sip s;
 
 	if (m->version != 0 && m->payload.at[0] == '{' &&
@@ -508,23 +557,21 @@ static bool worker_sip(struct worker *w, struct source_counters *c, struct msg *
 	}
 	if (m->version == 1 || m->version == 2)
 		m->payload = sip_trim_nul(m->payload, &s);
-	sort = sip_sort(&s);
-	if (is_shed(w, c, sort->class, m, s.callid))
-		return false;
-	time_settle(w, c, m);
-	if (w->statistics)
-		key = tally_key(w->statistics, &s);
-	sip_row(w, c, m, &s, sort->kind);
-	quality_report_row(w, c, m, &s);
-	counter_add(&c->accepted, 1);
-	if (w->statistics)
-		statistics_count(w, m, &s, key);
-	return true;
+	return sip_store(w, c, source, m, &s);
 }
 
-static bool worker_report(struct worker *w, struct source_counters *c, struct msg *m,
-			  const struct report_sort *sort)
+static bool worker_report(struct worker *w, struct source_counters *c, unsigned source,
+			  struct msg *m, const struct report_sort *sort)
 {
+	struct decide_input in = decide_input(w, source, m, NULL);
+	struct decision decision;
+
+	decide_find_call(w->decider, &in);
+	decide(w->decider, &in, &decision);
+	if (!decision.is_stored) {
+		counter_add(&c->filtered, 1);
+		return false;
+	}
 	if (is_shed(w, c, 1, m, m->correlation))
 		return false;
 	time_settle(w, c, m);
@@ -580,7 +627,8 @@ static void worker_hep(struct worker *w, unsigned source, const uint8_t *bytes, 
 		tally->malformed++;
 	} else if (m.payload.len == 0) {
 		counter_add(&c->not_sip_empty, 1);
-	} else if (report ? worker_report(w, c, &m, report) : worker_sip(w, c, &m)) {
+	} else if (report ? worker_report(w, c, source, &m, report)
+			  : worker_sip(w, c, source, &m)) {
 		tally->accepted++;
 	}
 }
@@ -651,7 +699,7 @@ void worker_sip_seen(struct worker *w, unsigned source, struct msg *m)
 	if (is_switched_off(w, source))
 		counter_add(&c->denied_off, 1);
 	else
-		(void)worker_sip(w, c, m);
+		(void)worker_sip(w, c, source, m);
 	seal_if_full(w);
 }
 
@@ -821,6 +869,8 @@ int worker_new(struct worker **out, const struct worker_options *options)
 		err = blocks_make(w);
 	if (err == HT_OK && options->tally)
 		err = tally_new(&w->statistics, options->tally);
+	if (err == HT_OK)
+		err = decider_new(&w->decider, options->tables, options->thread);
 	if (err < 0) {
 		worker_free(w);
 		return err;
@@ -850,6 +900,7 @@ void worker_free(struct worker *w)
 	free(w->spare);
 	free(w->unwrapped);
 	inflater_free(w->inflater);
+	decider_free(w->decider);
 	tally_free(w->statistics);
 	free(w->sources);
 	free(w);

@@ -21,10 +21,12 @@
 
 struct agents;
 struct block;
+struct decide_tables;
 struct msg;
 struct pressure;
 struct snapshot;
 struct spool;
+struct stats_decisions;
 struct tally_options;
 struct worker;
 
@@ -42,6 +44,8 @@ struct worker_options {
 	const _Atomic bool *is_off; /* per source: switched off by a person */
 	enum conf_compat compat;
 	const struct tally_options *tally; /* NULL: nothing is counted for statistics */
+	const struct decide_tables *tables;
+	unsigned thread; /* its number in the tables */
 };
 
 /** @return HT_OK or -ENOMEM. worker_free() it. */
@@ -56,6 +60,9 @@ struct source_counters *worker_source(struct worker *w, unsigned source);
 
 /** What was counted for statistics; NULL if nothing is. */
 const struct tally_counters *worker_tally(const struct worker *w);
+
+/** Where it counts what it decides. */
+void worker_decisions(const struct worker *w, struct stats_decisions *out);
 
 /** Its own: how few blocks are free. */
 const struct pressure *worker_pressure(const struct worker *w);

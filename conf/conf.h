@@ -103,7 +103,7 @@ struct conf {
 	unsigned node_id;	 /* 1..1023 */
 	char *user;		 /* "" to stay what we are */
 	unsigned hep_threads;	 /* 0: decided by tune/ */
-	uint64_t memory;	 /* bytes for blocks (and, later, tables and reassembly) */
+	uint64_t memory;	 /* bytes for blocks, tables and reassembly */
 	unsigned max_clock_skew; /* s */
 	struct conf_listener hep[CONF_MAX_LISTENERS];
 	size_t hep_count;
@@ -114,6 +114,12 @@ struct conf {
 	char *default_action;
 	struct conf_strings legs;
 	struct conf_strings custom_fields;
+	struct {
+		unsigned window; /* s; 0: copies are not looked for */
+	} duplicates;
+	struct {
+		unsigned calls, media, seen, agents; /* entries */
+	} tables;
 	struct {
 		char *host;
 		unsigned port;

@@ -94,6 +94,7 @@ struct source_counters {
 	counter shed[SHED_REASONS][SHED_CLASSES + 1];
 	counter rows_made; /* with the block that the row is in; read after what became of rows */
 	counter accepted;
+	counter filtered, duplicate; /* messages that rules keep out; copies */
 #define X(field, metric, label, help) counter field;
 	SOURCE_COUNTERS(X)
 #undef X

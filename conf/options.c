@@ -128,6 +128,23 @@ static const struct conf_option options[] = {
 	  .value = "", IN_CONF(custom_fields), ENTRIES(0, CONF_MAX_CUSTOM),
 	  .help = "headers stored in the columns custom_field1 to custom_field3" },
 
+	{ .key = "duplicates.window", .type = CONF_TIME, .when = CONF_RELOAD, RANGE(0, 10, "s"),
+	  .value = "5", IN_CONF(duplicates.window),
+	  .help = "time in which copies of a message from several sources are stored once; 0: all are" },
+
+	{ .key = "tables.calls", .type = CONF_NUMBER, .when = CONF_RESTART,
+	  RANGE(1024, 100000000, ""), .value = "1000000", IN_CONF(tables.calls),
+	  .help = "calls that are remembered" },
+	{ .key = "tables.media", .type = CONF_NUMBER, .when = CONF_RESTART,
+	  RANGE(1024, 100000000, ""), .value = "500000", IN_CONF(tables.media),
+	  .help = "addresses of media that are remembered" },
+	{ .key = "tables.seen", .type = CONF_NUMBER, .when = CONF_RESTART,
+	  RANGE(1024, 100000000, ""), .value = "1000000", IN_CONF(tables.seen),
+	  .help = "messages that copies are recognised of" },
+	{ .key = "tables.agents", .type = CONF_NUMBER, .when = CONF_RESTART, RANGE(16, 16384, ""),
+	  .value = "4096", IN_CONF(tables.agents),
+	  .help = "agents that are told apart" },
+
 	{ .key = "storage.host", .type = CONF_STRING, .when = CONF_RESTART, RANGE(1, 255, "octets"),
 	  .value = "localhost", IN_CONF(storage.host),
 	  .help = "host of the database" },

@@ -42,6 +42,8 @@ struct msg {
 	bool has_capture_id;
 	bool has_key;
 	bool is_compressed; /* payload is chunk 0x0010, still to be inflated */
+	bool has_ip_id;
+	uint16_t ip_id;	    /* of the IPv4 packet that brought it, seen on the wire */
 	uint8_t odd_chunks; /* chunks ignored because a fixed-size value had another size (stops at
 			       255) */
 	uint8_t twice_chunks; /* chunks that came again; the last one counts (stops at 255) */

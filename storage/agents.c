@@ -134,6 +134,11 @@ struct agent *agents_get(struct agents *a, const struct agent_key *key, struct v
 		    : agent_insert(a, hash, key, name, wall_us);
 }
 
+uint32_t agents_number(const struct agents *a, const struct agent *agent)
+{
+	return agent == &a->rest ? AGENTS_MAX : (uint32_t)(agent - a->pool);
+}
+
 static void add(_Atomic uint64_t *to, uint64_t n)
 {
 	if (n)

@@ -59,6 +59,9 @@ void agents_free(struct agents *a);
 struct agent *agents_get(struct agents *a, const struct agent_key *key, struct view name,
 			 uint64_t wall_us);
 
+/** Its number, from 0 on; the last one is of all who found no place. */
+uint32_t agents_number(const struct agents *a, const struct agent *agent);
+
 void agent_add(struct agent *agent, const struct agent_tally *tally, uint64_t wall_us);
 
 /** Remove entries that were silent for too long. Threads: main; about once a minute. */

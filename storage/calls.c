@@ -336,3 +336,29 @@ struct call_summary call_summary(const struct call *call)
 		s.dial_delay_us = s.ring_us - s.setup_us;
 	return s;
 }
+
+/* ---- counters ---- */
+
+/* A call that fails counts under the class of what it had then; one that is answered by another
+ * branch after that counts under both states. */
+void call_count(struct call *call, struct call_counters *n, const struct sip *sip, uint64_t ts_us)
+{
+	unsigned news = call_note(call, sip, ts_us);
+	struct call_summary s;
+
+	if (!news)
+		return;
+	s = call_summary(call);
+	for (unsigned i = CALL_SETUP; i < CALL_STATES; i++)
+		counter_add(&n->state[i], news >> i & 1);
+	if (news >> CALL_FAILED & 1)
+		counter_add(&n->failed[s.fail_class], 1);
+	if (news & (1U << CALL_ANSWERED | 1U << CALL_FAILED) && s.dial_delay_us) {
+		counter_add(&n->dial_delay_us, s.dial_delay_us);
+		counter_add(&n->dial_delays, 1);
+	}
+	if (news >> CALL_ENDED & 1 && s.answer_us && s.end_us > s.answer_us) {
+		counter_add(&n->talk_us, s.end_us - s.answer_us);
+		counter_add(&n->talks, 1);
+	}
+}

@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "conf/counters.h"
 #include "conf/err.h"
 #include "hep/cursor.h"
 #include "storage/rcu_table.h"
@@ -116,3 +117,18 @@ struct call_summary {
  */
 unsigned call_note(struct call *call, const struct sip *sip, uint64_t ts_us);
 struct call_summary call_summary(const struct call *call);
+
+#define CALL_STATES	  (CALL_FAILED + 1)
+#define CALL_FAIL_CLASSES 7 /* by the first digit of the status */
+
+/* What one thread counts of calls: each call once under each state, by whichever thread brought it
+ * there. Times are sums in microseconds. */
+struct call_counters {
+	counter state[CALL_STATES];
+	counter failed[CALL_FAIL_CLASSES];
+	counter dial_delays, dial_delay_us; /* of calls that rang */
+	counter talks, talk_us;		    /* answered to ended */
+};
+
+/** call_note(), and what is new counted. */
+void call_count(struct call *call, struct call_counters *n, const struct sip *sip, uint64_t ts_us);

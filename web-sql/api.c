@@ -141,6 +141,79 @@ static void metrics_messages(struct evbuffer *out, const struct stats *st)
 	       st->all.accepted);
 }
 
+/* Several numbers may be of one name: rules that ask for different tables. Its first one shows the
+ * sum. */
+static void metrics_rules(struct evbuffer *out, const struct rules *rules, const char *metric,
+			  const char *help, const uint64_t *values)
+{
+	unsigned count = rules_count(rules);
+
+	family(out, metric, "counter", help);
+	for (unsigned i = 0; i < count; i++) {
+		const char *name = rules_name(rules, i);
+		uint64_t sum = 0;
+		bool is_first = true;
+
+		for (unsigned k = 0; k < count; k++) {
+			if (strcmp(rules_name(rules, k), name) != 0)
+				continue;
+			is_first &= k >= i;
+			sum += values[k];
+		}
+		if (is_first)
+			evbuffer_add_printf(out, "%s{rule=\"%s\"} %" PRIu64 "\n", metric, name,
+					    sum);
+	}
+}
+
+static void metrics_decisions(struct evbuffer *out, const struct stats_sources *from,
+			      const struct stats *st)
+{
+	metrics_rules(out, from->rules, "heptap_filtered_total",
+		      "messages that a rule keeps out, by rule", st->filtered);
+	metrics_rules(out, from->rules, "heptap_rule_hits_total",
+		      "messages that a rule decided about, by rule", st->hits);
+	single(out, "heptap_filter_unsure_total", "counter",
+	       "messages kept because an expression reached its limit", st->unsure);
+	single(out, "heptap_duplicate_total", "counter",
+	       "copies of messages, brought by another tap or agent or mirrored twice",
+	       st->all.duplicate);
+	single(out, "heptap_duplicate_crowded_total", "counter",
+	       "of these, of messages that more sources bring than are told apart", st->crowded);
+	single(out, "heptap_retransmissions_total", "counter",
+	       "messages that their source brought again: they are stored again", st->again);
+	single(out, "heptap_media_found_total", "counter",
+	       "reports without a Call-ID whose call was found by an address", st->media_found);
+}
+
+static void metrics_calls(struct evbuffer *out, const struct stats *st)
+{
+	static const char *const state[CALL_STATES] = { [CALL_SETUP] = "setup",
+							[CALL_ANSWERED] = "answered",
+							[CALL_ENDED] = "ended",
+							[CALL_FAILED] = "failed" };
+
+	family(out, "heptap_calls_total", "counter", "calls that came to a state, by state");
+	for (unsigned i = CALL_SETUP; i < CALL_STATES; i++)
+		evbuffer_add_printf(out, "heptap_calls_total{state=\"%s\"} %" PRIu64 "\n",
+				    state[i], st->calls[i]);
+	family(out, "heptap_calls_failed_total", "counter", "calls that failed, by class of status");
+	for (unsigned i = 3; i < CALL_FAIL_CLASSES; i++)
+		evbuffer_add_printf(out, "heptap_calls_failed_total{class=\"%u\"} %" PRIu64 "\n",
+				    i, st->calls_failed[i]);
+	family(out, "heptap_call_dial_delay_seconds", "summary",
+	       "from the INVITE to ringing, of calls that were answered or failed");
+	evbuffer_add_printf(out,
+			    "heptap_call_dial_delay_seconds_sum %.6f\n"
+			    "heptap_call_dial_delay_seconds_count %" PRIu64 "\n",
+			    (double)st->dial_delay_us / 1e6, st->dial_delays);
+	family(out, "heptap_call_talk_seconds", "summary", "from the answer to the BYE");
+	evbuffer_add_printf(out,
+			    "heptap_call_talk_seconds_sum %.6f\n"
+			    "heptap_call_talk_seconds_count %" PRIu64 "\n",
+			    (double)st->talk_us / 1e6, st->talks);
+}
+
 static void metrics_rows(struct evbuffer *out, const struct stats_sources *from,
 			 const struct stats *st)
 {
@@ -262,8 +335,7 @@ static void agent_line(void *ctx, const struct agent_view *v)
 			age_us / 1000 % 1000);
 }
 
-static void metrics_agents(struct evbuffer *out, const struct stats_sources *from,
-			   const struct stats *st)
+static void metrics_agents(struct evbuffer *out, const struct stats_sources *from)
 {
 	struct agent_lines l = { .out = out, .from = from, .now_us = clock_wall_us() };
 
@@ -276,17 +348,30 @@ static void metrics_agents(struct evbuffer *out, const struct stats_sources *fro
 		evbuffer_add_printf(out,
 				    "heptap_agent_last_seen_seconds{agent=\"other\"} %" PRIu64 "\n",
 				    l.oldest_us / 1000000);
+}
+
+static void metrics_tables(struct evbuffer *out, const struct stats_sources *from,
+			   const struct stats *st)
+{
+	static const char evicted[] = "heptap_table_evicted_total";
+
 	family(out, "heptap_table_entries", "gauge", "entries of a table in memory");
 	evbuffer_add_printf(out, "heptap_table_entries{table=\"agents\"} %" PRIu64 "\n",
 			    agents_count(from->agents));
-	family(out, "heptap_table_evicted_total", "counter",
+	for (unsigned i = 0; i < STATS_TABLES; i++)
+		evbuffer_add_printf(out, "heptap_table_entries{table=\"%s\"} %" PRIu64 "\n",
+				    from->table[i].name, st->table[i].entries);
+	family(out, evicted, "counter",
 	       "entries removed for others or not taken for want of a place");
-	evbuffer_add_printf(out, "heptap_table_evicted_total{table=\"agents\"} %" PRIu64 "\n",
+	evbuffer_add_printf(out, "%s{table=\"agents\"} %" PRIu64 "\n", evicted,
 			    agents_evicted(from->agents));
+	for (unsigned i = 0; i < STATS_TABLES; i++)
+		evbuffer_add_printf(out, "%s{table=\"%s\"} %" PRIu64 "\n", evicted,
+				    from->table[i].name,
+				    st->table[i].evicted + st->table[i].refused);
 	if (from->first_bytes)
-		evbuffer_add_printf(
-			out, "heptap_table_evicted_total{table=\"first_copies\"} %" PRIu64 "\n",
-			st->deltas.evicted);
+		evbuffer_add_printf(out, "%s{table=\"first_copies\"} %" PRIu64 "\n", evicted,
+				    st->deltas.evicted);
 }
 
 static void metrics_texts(struct evbuffer *out, const struct stats *st)
@@ -402,7 +487,10 @@ static int answer_metrics(void *ctx, const char *rest, struct evbuffer *out, con
 	metrics_captures(out, from, &st);
 	metrics_messages(out, &st);
 	metrics_types(out, &st);
-	metrics_agents(out, from, &st);
+	metrics_decisions(out, from, &st);
+	metrics_calls(out, &st);
+	metrics_agents(out, from);
+	metrics_tables(out, from, &st);
 	metrics_rows(out, from, &st);
 	if (from->statistics_writer)
 		metrics_statistics(out, &st.deltas);
@@ -453,9 +541,10 @@ static json_t *status_messages(const struct stats_source *s)
 	for (unsigned r = 0; r < SHED_REASONS; r++)
 		for (unsigned k = 0; k <= SHED_CLASSES; k++)
 			shed += s->shed[r][k];
-	return json_pack("{sIsIsIsIsIsI}", "received", (json_int_t)s->received, "not_sip",
+	return json_pack("{sIsIsIsIsIsIsIsI}", "received", (json_int_t)s->received, "not_sip",
 			 (json_int_t)not_sip, "malformed", (json_int_t)malformed, "denied",
-			 (json_int_t)(s->denied_allow + s->denied_key + s->denied_off), "shed",
+			 (json_int_t)(s->denied_allow + s->denied_key + s->denied_off), "filtered",
+			 (json_int_t)s->filtered, "duplicate", (json_int_t)s->duplicate, "shed",
 			 (json_int_t)shed, "accepted", (json_int_t)s->accepted);
 }
 

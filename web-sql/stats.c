@@ -41,6 +41,8 @@ static void source_take(const struct source_counters *c, struct stats_source *on
 {
 	one->rows_made = counter_get(&c->rows_made);
 	one->accepted = counter_get(&c->accepted);
+	one->filtered = counter_get(&c->filtered);
+	one->duplicate = counter_get(&c->duplicate);
 	for (unsigned r = 0; r < SHED_REASONS; r++)
 		for (unsigned k = 0; k <= SHED_CLASSES; k++)
 			one->shed[r][k] = counter_get(&c->shed[r][k]);
@@ -116,6 +118,40 @@ static void deltas_take(const struct stats_sources *from, struct stats_deltas *o
 		out->appended + out->recovered + out->rewound - out->stored - out->lost_damage;
 }
 
+static void calls_take(const struct call_counters *c, struct stats *out)
+{
+	for (unsigned i = 0; i < CALL_STATES; i++)
+		out->calls[i] += counter_get(&c->state[i]);
+	for (unsigned i = 0; i < CALL_FAIL_CLASSES; i++)
+		out->calls_failed[i] += counter_get(&c->failed[i]);
+	out->dial_delays += counter_get(&c->dial_delays);
+	out->dial_delay_us += counter_get(&c->dial_delay_us);
+	out->talks += counter_get(&c->talks);
+	out->talk_us += counter_get(&c->talk_us);
+}
+
+static void decisions_take(const struct stats_sources *from, struct stats *out)
+{
+	unsigned rules = rules_count(from->rules);
+
+	for (unsigned w = 0; w < from->worker_count; w++) {
+		struct stats_decisions d;
+
+		from->decisions(from->ctx, w, &d);
+		for (unsigned i = 0; i < rules; i++) {
+			out->filtered[i] += counter_get(&d.filtered[i]);
+			out->hits[i] += counter_get(&d.hits[i]);
+		}
+		out->crowded += counter_get(&d.seen->crowded);
+		out->again += counter_get(&d.seen->again);
+		out->unsure += counter_get(d.unsure);
+		out->media_found += counter_get(d.media_found);
+		calls_take(d.calls, out);
+	}
+	for (unsigned i = 0; i < STATS_TABLES; i++)
+		out->table[i] = rcu_table_sums(from->table[i].table);
+}
+
 void stats_take(const struct stats_sources *from, struct stats *out)
 {
 	const struct spool_counters *spool = spool_counters(from->spool);
@@ -133,6 +169,7 @@ void stats_take(const struct stats_sources *from, struct stats *out)
 	out->is_spool_ok = spool_is_ok(from->spool);
 	for (unsigned r = 0; r < SHED_REASONS; r++)
 		out->pressure[r] = (double)from->pressure(from->ctx, r) / PRESSURE_MOST;
+	decisions_take(from, out);
 	out->has_spool_reserve = spool_has_reserve(from->spool);
 	for (unsigned s = 0; s < from->source_count; s++) {
 		for (unsigned w = 0; w < from->worker_count; w++) {

@@ -4,7 +4,7 @@
  * lines hold.
  *
  *     packets:  seen = kernel_dropped + not_for_us + held + incomplete + carriers
- *     messages: received = not_sip + malformed + denied + shed + accepted
+ *     messages: received = not_sip + malformed + denied + filtered + duplicate + shed + accepted
  *     rows:     rows_made + recovered + rewound = stored + rejected + in_memory + in_spool + lost
  *
  * and a fourth of the rows of sums that statistics are made of.
@@ -21,7 +21,11 @@
 
 #include "conf/conf.h"
 #include "conf/counters.h"
+#include "conf/rules.h"
+#include "storage/calls.h"
+#include "storage/rcu_table.h"
 #include "storage/rotate.h"
+#include "storage/seen.h"
 #include "storage/writer.h"
 
 struct agents;
@@ -31,6 +35,7 @@ struct spool;
 #define STATS_MAX_ENDS	  48 /* of packets */
 #define STATS_MAX_EVENTS  64
 #define STATS_MAX_MEMORY  16
+#define STATS_TABLES	  3
 
 /* Packets of one source that captures:
  * seen = kernel_dropped + not_for_us + held + incomplete + carriers. */
@@ -48,6 +53,13 @@ struct stats_packets {
 	} event[STATS_MAX_EVENTS];
 	/* of what TCP carried: messages that were received and are malformed */
 	uint64_t malformed_partial, malformed_oversize;
+};
+
+/* What one receive thread decided; arrays are by number of the rule. */
+struct stats_decisions {
+	const counter *hits, *filtered, *media_found, *unsure;
+	const struct seen_counters *seen;
+	const struct call_counters *calls;
 };
 
 /* Octets of one part of the process; `limit` is what it may have. */
@@ -76,6 +88,12 @@ struct stats_sources {
 	const counter *(*types)(void *ctx, unsigned worker);
 	/* @return NULL if nothing is counted for statistics */
 	const struct tally_counters *(*tally)(void *ctx, unsigned worker);
+	void (*decisions)(void *ctx, unsigned worker, struct stats_decisions *out);
+	const struct rules *rules;
+	struct {
+		const char *name;
+		const struct rcu_table *table;
+	} table[STATS_TABLES];
 	struct writer *statistics_writer; /* NULL: none */
 	uint64_t first_bytes;		  /* reserved to recognise first copies */
 	unsigned (*pressure)(void *ctx, enum shed_reason reason); /* 0 to PRESSURE_MOST */
@@ -99,7 +117,7 @@ struct stats_sources {
 
 struct stats_source {
 	uint64_t shed[SHED_REASONS][SHED_CLASSES + 1];
-	uint64_t rows_made, accepted;
+	uint64_t rows_made, accepted, filtered, duplicate;
 	uint64_t not_for_us, held, incomplete; /* packets */
 #define X(field, metric, label, help) uint64_t field;
 	SOURCE_COUNTERS(X)
@@ -124,6 +142,12 @@ struct stats {
 	uint64_t stored, rejected; /* sums of the next two */
 	uint64_t stored_in[PLACE_COUNT], rejected_for[REJECT_REASON_COUNT];
 	uint64_t types[256]; /* records by HEP protocol type */
+	uint64_t hits[RULES_MAX], filtered[RULES_MAX]; /* by rule */
+	uint64_t again, crowded;
+	uint64_t unsure, media_found;
+	uint64_t calls[CALL_STATES], calls_failed[CALL_FAIL_CLASSES];
+	uint64_t dial_delays, dial_delay_us, talks, talk_us;
+	struct rcu_table_sums table[STATS_TABLES];
 	uint64_t lost_damage, lost_shutdown, recovered, rewound;
 	uint64_t rows_appended, blocks_appended, torn_bytes, spool_bytes;
 	uint64_t in_memory, in_spool;

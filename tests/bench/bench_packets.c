@@ -14,6 +14,7 @@
 #include "capture/packets.h"
 #include "capture/pressure.h"
 #include "capture/snapshot.h"
+#include "capture/tables.h"
 #include "capture/tally.h"
 #include "capture/worker.h"
 #include "storage/agents.h"
@@ -80,13 +81,17 @@ static void make(struct worker **w, struct packets **p)
 				    .batch_us = 20000,
 				    .tally = &tally };
 	struct packets_options with = { .memory = MEMORY };
+	struct tables *tables;
+	struct rules *rules;
 	struct conf *conf;
 
 	o.spool_fd = eventfd(0, EFD_NONBLOCK);
 	if (agents_new(&o.agents) < 0 || first_new(&tally.first, 16 << 20) < 0 ||
 	    conf_read_bytes("bench", yaml, sizeof(yaml) - 1, &conf, stderr) < 0 ||
-	    snapshot_new(&published, conf, NULL) < 0)
+	    rules_new(&rules) < 0 || snapshot_new(&published, conf, NULL, rules) < 0 ||
+	    tables_new(&tables, conf, 1) < 0)
 		exit(3);
+	o.tables = tables_of(tables);
 	with.source = (unsigned)conf->hep_count;
 	o.sources = with.source + 1;
 	with.conf = conf->capture;

@@ -16,6 +16,7 @@
 #include "capture/first.h"
 #include "capture/pressure.h"
 #include "capture/snapshot.h"
+#include "capture/tables.h"
 #include "capture/tally.h"
 #include "capture/worker.h"
 #include "hep/listener.h"
@@ -185,7 +186,9 @@ int main(int argc, char **argv)
 				    .batch_us = 20000,
 				    .sources = 1 };
 	struct tally_options tally = { .seed = 1 };
+	struct tables *tables;
 	struct datagrams d;
+	struct rules *rules;
 	struct conf *conf;
 	struct worker *w;
 	int repeats = argc > 3 ? atoi(argv[3]) : 400;
@@ -198,7 +201,11 @@ int main(int argc, char **argv)
 		return 3;
 	o.tally = &tally;
 	if (conf_read_bytes("bench", "{}", 2, &conf, stderr) < 0 ||
-	    snapshot_new(&published, conf, NULL) < 0 || worker_new(&w, &o) < 0)
+	    rules_new(&rules) < 0 || snapshot_new(&published, conf, NULL, rules) < 0 ||
+	    tables_new(&tables, conf, 1) < 0)
+		return 3;
+	o.tables = tables_of(tables);
+	if (worker_new(&w, &o) < 0)
 		return 3;
 	for (int round = -1; round < atoi(argv[2]); round++) {
 		double t0 = cpu_us(), t1, t2;

@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "capture/decide.h"
 #include "capture/fragments.h"
 #include "capture/packets.h"
 #include "capture/pressure.h"
@@ -29,6 +30,8 @@ struct rig {
 	_Atomic bool is_off[CONF_MAX_SOURCES];
 	struct pressure none;
 	int spool_fd;
+	struct rules *rules;
+	struct decide_tables tables; /* none */
 	struct fragments *fragments;
 	struct packets *packets;
 	const struct source_counters *messages;
@@ -51,10 +54,11 @@ static inline void rig_make(struct rig *r, const char *yaml)
 	log_open(LOG_LEVEL_ERROR, LOG_TARGET_STDERR);
 	r->spool_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (conf_read_bytes("t", yaml, strlen(yaml), &r->conf, stderr) < 0 ||
-	    snapshot_new(&r->snapshot, r->conf, NULL) < 0 || spool_open(&r->spool, &spool) < 0 ||
+	    rules_new(&r->rules) < 0 || snapshot_new(&r->snapshot, r->conf, NULL, r->rules) < 0 || spool_open(&r->spool, &spool) < 0 ||
 	    agents_new(&r->agents) < 0)
 		abort();
 	o.spool = r->spool;
+	o.tables = &r->tables;
 	o.agents = r->agents;
 	o.spool_fd = r->spool_fd;
 	o.sources = (unsigned)(r->conf->hep_count + r->conf->capture_count);
@@ -92,6 +96,7 @@ static inline void rig_unmake(struct rig *r)
 	worker_free(r->worker);
 	agents_free(r->agents);
 	snapshot_free(r->snapshot);
+	rules_free(r->rules);
 	conf_free(r->conf);
 	spool_close(r->spool);
 	close(r->spool_fd);

@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <check.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -629,6 +630,7 @@ START_TEST(reload_is_enough_for_some_keys)
 					      "default_action",
 					      "legs[]",
 					      "custom_fields[]",
+					      "duplicates.window",
 					      "log.level" };
 	const struct conf_option *o;
 	size_t n = 0;
@@ -716,7 +718,7 @@ END_TEST
 #define HERE                                                                                \
 	"node, node_id, user, hep_threads, memory, max_clock_skew, hep, capture, filters, " \
 	"default_action, legs, "                                                            \
-	"custom_fields, "                                                                   \
+	"custom_fields, duplicates, tables, "                                               \
 	"storage, "                                                                         \
 	"http, log\n"
 
@@ -1192,7 +1194,8 @@ START_TEST(print_is_what_the_manual_says)
 		"    message_timeout: 30\n    idle_timeout: 86400\ncapture: []\nfilters: []\n"
 		"default_action: 'store'\nlegs: "
 		"['X-CID']\ncustom_fields: "
-		"[]\nstorage:\n"
+		"[]\nduplicates:\n  window: 5\ntables:\n  calls: 1000000\n  media: 500000\n"
+		"  seen: 1000000\n  agents: 4096\nstorage:\n"
 		"  host: 'localhost'\n  port: 3306\n  socket: ''\n  user: 'homeruser'\n"
 		"  password: ''\n  password_file: ''\n  database: 'homer_db'\n"
 		"  table: 'sip_capture'\n  layout: homer3\n  compat: homer\n  batch_rows: 1000\n"
@@ -1248,14 +1251,17 @@ START_TEST(key_needs_a_restart_if_its_row_says_so)
 	static const char *const others[] = {
 		[CONF_STRING] = "other",      [CONF_IDENTIFIER] = "other",
 		[CONF_HEADER] = "X-Other",    [CONF_WORD] = NULL,
-		[CONF_NUMBER] = "2",	      [CONF_TIME] = "21",
+		[CONF_NUMBER] = "2",	      [CONF_TIME] = "7",
 		[CONF_SIZE] = "100M",	      [CONF_LISTEN] = "udp:1.1.1.1:1",
 		[CONF_ADDRESS] = "1.1.1.1:1", [CONF_NET] = "1.1.1.1",
 		[CONF_BPF] = "udp",	      [CONF_CONDITION] = "is_request",
 		[CONF_ACTION] = "drop",
 	};
 	const struct conf_option *o = conf_option_at((size_t)_i);
-	const char *other = o->type == CONF_WORD ? strrchr(o->words, '|') + 1 : others[o->type];
+	const char *other = o->type == CONF_WORD ? strrchr(o->words, '|') + 1
+			    : o->type == CONF_NUMBER && o->min > 2
+				    ? text_of("%" PRIu64, o->min)
+				    : others[o->type];
 	size_t column;
 	char *yaml =
 		yaml_with(o->key, text_of(conf_option_is_list(o) ? "[%s]" : "%s", other), &column);

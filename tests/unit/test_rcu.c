@@ -33,6 +33,7 @@
 
 static struct snapshot *published;
 static struct conf *start;
+static struct rules *rules;
 
 /* A configuration in which every value says the same @p n. */
 static struct conf *read_conf(unsigned n)
@@ -52,7 +53,7 @@ static struct snapshot *make_snapshot(unsigned n)
 {
 	struct snapshot *s;
 
-	ck_assert_int_eq(snapshot_new(&s, start, read_conf(n)), HT_OK);
+	ck_assert_int_eq(snapshot_new(&s, start, read_conf(n), rules), HT_OK);
 	return s;
 }
 
@@ -120,6 +121,7 @@ START_TEST(snapshot_is_swapped_under_readers)
 	size_t before = 0;
 
 	start = read_conf(1);
+	ck_assert_int_eq(rules_new(&rules), HT_OK);
 	published = make_snapshot(1);
 	for (int i = 0; i < READERS; i++) {
 		readers[i].stop = &stop;
@@ -148,6 +150,7 @@ START_TEST(snapshot_is_swapped_under_readers)
 		ck_assert_uint_lt(allocated(), before + SWAPS / 8 * sizeof(struct snapshot));
 	snapshot_free(published);
 	conf_free(start);
+	rules_free(rules);
 }
 END_TEST
 

@@ -21,6 +21,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "capture/decide.h"
 #include "capture/pressure.h"
 #include "capture/first.h"
 #include "capture/snapshot.h"
@@ -147,6 +148,8 @@ struct rig {
 	struct spool *spool;
 	struct pressure spool_pressure; /* the test asks */
 	struct agents *agents;
+	struct rules *rules;
+	struct decide_tables tables;
 	struct tally_options tally;
 	struct worker *worker;
 	int spool_fd;
@@ -187,12 +190,14 @@ static void rig_make(struct rig *r, const struct wish *w)
 	log_open(LOG_LEVEL_ERROR, LOG_TARGET_STDERR);
 	memset(r, 0, sizeof(*r));
 	ck_assert_int_eq(conf_read_bytes("t", w->yaml, strlen(w->yaml), &r->conf, stderr), HT_OK);
-	ck_assert_int_eq(snapshot_new(&r->published, r->conf, NULL), HT_OK);
+	ck_assert_int_eq(rules_new(&r->rules), HT_OK);
+	ck_assert_int_eq(snapshot_new(&r->published, r->conf, NULL, r->rules), HT_OK);
 	ck_assert_int_eq(spool_open(&r->spool, &spool), HT_OK);
 	r->spool_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	ck_assert_int_ge(r->spool_fd, 0);
 	ck_assert_int_eq(agents_new(&r->agents), HT_OK);
 	o.spool = r->spool;
+	o.tables = &r->tables;
 	o.spool_pressure = &r->spool_pressure;
 	o.agents = r->agents;
 	if (w->statistics) {
@@ -210,6 +215,7 @@ static void rig_unmake(struct rig *r)
 	agents_free(r->agents);
 	first_free(r->tally.first);
 	snapshot_free(r->published);
+	rules_free(r->rules);
 	conf_free(r->conf);
 	spool_close(r->spool);
 	close(r->spool_fd);
@@ -761,7 +767,7 @@ START_TEST(reload_changes_keys_under_the_receive_thread)
 		send_hep(&r, h);
 	wait_for_outcomes(&r);
 	ck_assert_int_eq(conf_read_bytes("t", fresh_yaml, strlen(fresh_yaml), &fresh, NULL), HT_OK);
-	ck_assert_int_eq(snapshot_new(&next, r.conf, fresh), HT_OK);
+	ck_assert_int_eq(snapshot_new(&next, r.conf, fresh, r.rules), HT_OK);
 	snapshot_retire(rcu_swap(r.published, next));
 	for (int i = 0; i < 10; i++)
 		send_hep(&r, h);
@@ -881,7 +887,7 @@ START_TEST(protocol_is_numbered_as_chosen)
 								  ? protos[_i].opensips
 								  : protos[_i].homer);
 		ck_assert(text_in_is(b, ROW_correlation_id,
-				     compat == CONF_COMPAT_KAMAILIO ? "the-call" : ""));
+				     compat == CONF_COMPAT_KAMAILIO ? "the-call" : "the-leg"));
 		worker_give_back(r.worker, b);
 		rig_unmake(&r);
 		rcu_thread_end();
