@@ -480,6 +480,16 @@ static struct agent_tally *tally_of(struct worker *w, unsigned source, const uin
 	return &w->tally;
 }
 
+/* Does it send more than the listener grants one agent? @p l: NULL: HEP that was sent to somebody
+ * else. */
+static bool is_over_rate(struct worker *w, const struct conf_listener *l)
+{
+	if (!l || l->max_rate == 0 || agent_may_send(w->agent, l->max_rate, w->mono_us, l->name))
+		return false;
+	w->tally.limited++;
+	return true;
+}
+
 /* ---- one record ---- */
 
 static void statistics_count(struct worker *w, const struct msg *m, const struct sip *s,
@@ -570,6 +580,9 @@ static void worker_hep(struct worker *w, unsigned source, const uint8_t *bytes, 
 
 	if (!key_is_accepted(w->snapshot->listener[source], &m)) {
 		counter_add(&c->denied_key, 1);
+		tally->denied++;
+	} else if (is_over_rate(w, w->snapshot->listener[source])) {
+		counter_add(&c->denied_limit, 1);
 		tally->denied++;
 	} else if (m.type != HEP_TYPE_SIP && !report) {
 		counter_add(&c->not_sip_type, 1);

@@ -2,15 +2,19 @@
  * receive threads only try. */
 #include "storage/agents.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "conf/log.h"
 #include "conf/rcu.h"
 
 #define BUCKETS	       AGENTS_MAX
@@ -24,7 +28,9 @@ struct agent {
 	struct agent_key key; /* constant while it is in the table, as is the name */
 	char name[AGENT_NAME];
 	uint64_t first_us;
-	_Atomic uint64_t last_us, received, accepted, malformed, denied, bytes;
+	_Atomic uint64_t last_us, received, accepted, malformed, denied, limited, bytes;
+	_Atomic uint64_t granted; /* a second of the monotonic clock, and how many in it */
+	_Atomic uint32_t refused; /* the last second in which one was; 0: none */
 	_Atomic int64_t offset_us;
 	_Atomic bool has_offset;
 	struct agent *next_free;
@@ -134,6 +140,61 @@ struct agent *agents_get(struct agents *a, const struct agent_key *key, struct v
 		    : agent_insert(a, hash, key, name, wall_us);
 }
 
+#define GRANTED_BITS  32 /* of `granted`; the second is above them */
+#define QUIET_S	      60
+#define SECOND_OF(at) ((uint32_t)((at) >> GRANTED_BITS))
+#define COUNT_OF(at)  ((uint32_t)(at))
+
+/* The first one that is refused in a second tells whether that is news. */
+static bool refusal_begins(struct agent *agent, uint32_t second)
+{
+	uint32_t last = atomic_load_explicit(&agent->refused, memory_order_relaxed);
+
+	/* another thread may have told of this second already, or of the next */
+	return (int32_t)(second - last) > 0 &&
+	       atomic_compare_exchange_strong_explicit(&agent->refused, &last, second,
+						       memory_order_relaxed,
+						       memory_order_relaxed) &&
+	       (last == 0 || second - last > QUIET_S);
+}
+
+static void refusal_tell(const struct agent *agent, uint32_t most, const char *listener)
+{
+	char address[INET6_ADDRSTRLEN], id[16] = "";
+
+	agent_address(agent->key.ip, address);
+	if (agent->key.has_capture_id)
+		snprintf(id, sizeof(id), "/%" PRIu32, agent->key.capture_id);
+	if (agent == &agent->table->rest)
+		log_warning("hep %s: the agents for which there is no room in the table send more "
+			    "than %" PRIu32 " messages a second: what is above is denied",
+			    listener, most);
+	else
+		log_warning("hep %s: agent %s%s sends more than %" PRIu32
+			    " messages a second: what is above is denied",
+			    listener, address, id, most);
+}
+
+bool agent_may_send(struct agent *agent, uint32_t most, uint64_t mono_us, const char *listener)
+{
+	uint64_t was = atomic_load_explicit(&agent->granted, memory_order_relaxed), next;
+	uint32_t second = (uint32_t)(mono_us / 1000000) + 1; /* 0: never */
+
+	do {
+		if ((int32_t)(second - SECOND_OF(was)) > 0) {
+			next = (uint64_t)second << GRANTED_BITS | 1;
+		} else if (COUNT_OF(was) < most) {
+			next = was + 1;
+		} else {
+			if (refusal_begins(agent, second))
+				refusal_tell(agent, most, listener);
+			return false;
+		}
+	} while (!atomic_compare_exchange_weak_explicit(
+		&agent->granted, &was, next, memory_order_relaxed, memory_order_relaxed));
+	return true;
+}
+
 static void add(_Atomic uint64_t *to, uint64_t n)
 {
 	if (n)
@@ -157,6 +218,7 @@ void agent_add(struct agent *agent, const struct agent_tally *tally, uint64_t wa
 	add(&agent->accepted, tally->accepted);
 	add(&agent->malformed, tally->malformed);
 	add(&agent->denied, tally->denied);
+	add(&agent->limited, tally->limited);
 	add(&agent->bytes, tally->bytes);
 	if (tally->has_offset)
 		offset_smooth(agent, tally->offset_us);
@@ -197,6 +259,7 @@ static void view_take(struct agent *agent, struct agent_view *out)
 		.accepted = atomic_load_explicit(&agent->accepted, memory_order_relaxed),
 		.malformed = atomic_load_explicit(&agent->malformed, memory_order_relaxed),
 		.denied = atomic_load_explicit(&agent->denied, memory_order_relaxed),
+		.limited = atomic_load_explicit(&agent->limited, memory_order_relaxed),
 		.bytes = atomic_load_explicit(&agent->bytes, memory_order_relaxed),
 		.offset_us = atomic_load_explicit(&agent->offset_us, memory_order_relaxed),
 		.has_offset = atomic_load_explicit(&agent->has_offset, memory_order_relaxed),
@@ -220,6 +283,16 @@ void agents_list(struct agents *a, void (*fn)(void *ctx, const struct agent_view
 	view.is_rest = true;
 	if (view.received)
 		fn(ctx, &view);
+}
+
+void agent_address(const uint8_t ip[16], char out[INET6_ADDRSTRLEN])
+{
+	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+
+	if (memcmp(ip, mapped, sizeof(mapped)) == 0)
+		inet_ntop(AF_INET, ip + sizeof(mapped), out, INET6_ADDRSTRLEN);
+	else
+		inet_ntop(AF_INET6, ip, out, INET6_ADDRSTRLEN);
 }
 
 uint64_t agents_count(const struct agents *a)

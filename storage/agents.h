@@ -8,6 +8,7 @@
  * any registered thread lists.
  */
 #pragma once
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -32,7 +33,8 @@ struct agent_key {
 
 /* What one thread has to add. */
 struct agent_tally {
-	uint64_t received, accepted, malformed, denied, bytes;
+	uint64_t received, accepted, malformed, bytes;
+	uint64_t denied, limited; /* limited: of those denied, for being too many */
 	int64_t offset_us; /* arrival less the sender's time, of the last record that had one */
 	bool has_offset;
 };
@@ -42,7 +44,8 @@ struct agent_view {
 	struct agent_key key;
 	char name[AGENT_NAME];
 	uint64_t first_us, last_us; /* wall clock */
-	uint64_t received, accepted, malformed, denied, bytes;
+	uint64_t received, accepted, malformed, bytes;
+	uint64_t denied, limited;
 	int64_t offset_us; /* smoothed */
 	bool has_offset;
 	bool is_rest; /* the one for all who found no place */
@@ -59,6 +62,18 @@ void agents_free(struct agents *a);
 struct agent *agents_get(struct agents *a, const struct agent_key *key, struct view name,
 			 uint64_t wall_us);
 
+/**
+ * May it send one more message? At most @p most of them in each second of @p mono_us are granted,
+ * however many threads ask. Those that found no place have together what one agent has. Tells once
+ * in the log that it sends more than that, and again after a minute in which it did not.
+ *
+ * @param most      At least 1.
+ * @param mono_us   Monotonic; a thread that is a little behind others counts in their second.
+ * @param listener  Its name, for the log.
+ * Threads: any; no lock, no wait. What is refused is counted by agent_add().
+ */
+bool agent_may_send(struct agent *agent, uint32_t most, uint64_t mono_us, const char *listener);
+
 void agent_add(struct agent *agent, const struct agent_tally *tally, uint64_t wall_us);
 
 /** Remove entries that were silent for too long. Threads: main; about once a minute. */
@@ -66,6 +81,9 @@ void agents_sweep(struct agents *a, uint64_t wall_us);
 
 /** Call @p fn for each entry, in no order. Inside a read-side section. */
 void agents_list(struct agents *a, void (*fn)(void *ctx, const struct agent_view *view), void *ctx);
+
+/** Text of an address that has IPv4 as ::ffff:a.b.c.d. */
+void agent_address(const uint8_t ip[16], char out[INET6_ADDRSTRLEN]);
 
 /** How many entries there are, and how many were removed or found no place. */
 uint64_t agents_count(const struct agents *a);

@@ -246,7 +246,7 @@ static void agent_line(void *ctx, const struct agent_view *v)
 		return;
 	}
 	l->count++;
-	control_address(v->key.ip, address);
+	agent_address(v->key.ip, address);
 	if (v->key.has_capture_id)
 		evbuffer_add_printf(l->out,
 				    "heptap_agent_last_seen_seconds{agent=\"%s/%" PRIu32
@@ -453,10 +453,11 @@ static json_t *status_messages(const struct stats_source *s)
 	for (unsigned r = 0; r < SHED_REASONS; r++)
 		for (unsigned k = 0; k <= SHED_CLASSES; k++)
 			shed += s->shed[r][k];
-	return json_pack("{sIsIsIsIsIsI}", "received", (json_int_t)s->received, "not_sip",
-			 (json_int_t)not_sip, "malformed", (json_int_t)malformed, "denied",
-			 (json_int_t)(s->denied_allow + s->denied_key + s->denied_off), "shed",
-			 (json_int_t)shed, "accepted", (json_int_t)s->accepted);
+	return json_pack(
+		"{sIsIsIsIsIsI}", "received", (json_int_t)s->received, "not_sip",
+		(json_int_t)not_sip, "malformed", (json_int_t)malformed, "denied",
+		(json_int_t)(s->denied_allow + s->denied_key + s->denied_off + s->denied_limit),
+		"shed", (json_int_t)shed, "accepted", (json_int_t)s->accepted);
 }
 
 static json_t *status_packets(const struct stats_source *s)
