@@ -20,6 +20,7 @@
 
 #include "capture/client.h"
 #include "capture/first.h"
+#include "capture/memory.h"
 #include "capture/mirror.h"
 #include "capture/snapshot.h"
 #include "capture/spooler.h"
@@ -62,7 +63,7 @@ struct server {
 	struct http *http;
 	_Atomic unsigned connections[CONF_MAX_LISTENERS]; /* open TCP, by source */
 	_Atomic bool is_off[CONF_MAX_SOURCES];		  /* by source: capture off */
-	struct event *signal_event[4], *each_minute;
+	struct event *signal_event[4], *each_minute, *each_second;
 
 	struct listener_socket sockets[MAX_HEP_THREADS][LISTENER_MAX_SOCKETS];
 	unsigned socket_count; /* of each thread */
@@ -71,6 +72,7 @@ struct server {
 	unsigned worker_count;
 	struct mirror *mirror; /* NULL: nothing is captured */
 	struct receiver receivers[MAX_HEP_THREADS];
+	struct listener *listeners[MAX_HEP_THREADS]; /* of the receivers */
 	struct spool *spool;
 	struct spooler spooler;
 	struct store store;
@@ -80,6 +82,7 @@ struct server {
 	struct thread hep_thread[MAX_HEP_THREADS], spool_thread;
 	_Atomic bool is_receiving;
 	struct stats_sources stats;
+	struct memory memory;
 };
 
 /* ---- threads ---- */
@@ -302,6 +305,7 @@ static int receiver_make(struct server *s, unsigned i)
 			   r->worker);
 	for (unsigned k = 0; k < s->socket_count; k++)
 		s->sockets[i][k].fd = -1; /* they are the listener's */
+	s->listeners[i] = r->listener;
 	return err;
 }
 
@@ -391,6 +395,28 @@ static const struct tally_counters *stats_tally(void *ctx, unsigned worker)
 	return worker_tally(s->workers[worker]);
 }
 
+static unsigned stats_memory(void *ctx, struct stats_memory *out)
+{
+	struct server *s = ctx;
+
+	return memory_take(&s->memory, out);
+}
+
+static void memory_setup(struct server *s)
+{
+	s->memory = (struct memory){ .conf = s->conf,
+				     .snapshot = &s->snapshot,
+				     .workers = s->workers,
+				     .worker_count = s->worker_count,
+				     .listeners = s->listeners,
+				     .listener_count = s->plan.hep_threads,
+				     .mirror = s->mirror,
+				     .spool = s->spool,
+				     .agents = s->agents,
+				     .first = s->tally.first,
+				     .http = s->http };
+}
+
 static void stats_add_thread(struct stats_sources *st, const char *name, pthread_t id)
 {
 	if (st->thread_count < STATS_MAX_THREADS &&
@@ -426,7 +452,7 @@ static void stats_setup(struct server *s)
 	st->types = stats_types;
 	st->pressure = stats_pressure;
 	st->started_us = s->started_us;
-	st->block_bytes = (uint64_t)s->worker_count * s->plan.blocks * BLOCK_MAX_BYTES;
+	st->memory = stats_memory;
 	st->is_receiving = &s->is_receiving;
 	st->agents = s->agents;
 	st->control.capture = control_switch;
@@ -509,6 +535,8 @@ static void server_fini(struct server *s)
 			event_free(s->signal_event[i]);
 	if (s->each_minute)
 		event_free(s->each_minute);
+	if (s->each_second)
+		event_free(s->each_second);
 	if (s->base)
 		event_base_free(s->base);
 	for (unsigned i = 0; i < s->plan.hep_threads; i++) {
@@ -608,8 +636,7 @@ static void state_dump(struct server *s)
 		 ", database %s, spool %s",
 		 st.all.received, st.all.accepted, st.in_memory, st.in_spool, st.spool_bytes >> 20,
 		 st.stored, st.is_db_up ? "up" : "down", st.is_spool_ok ? "ok" : "refuses");
-	log_info("memory: %u blocks of %u KiB reserved in each of %u receive threads",
-		 s->plan.blocks, BLOCK_MAX_BYTES >> 10, s->worker_count);
+	memory_dump(&s->memory);
 }
 
 static void signal_came(evutil_socket_t number, short what, void *ctx)
@@ -638,12 +665,25 @@ static void minute_passed(evutil_socket_t fd, short what, void *ctx)
 	agents_sweep(s->agents, clock_wall_us());
 }
 
-static int timer_start(struct server *s)
+static void second_passed(evutil_socket_t fd, short what, void *ctx)
 {
-	static const struct timeval minute = { .tv_sec = 60 };
+	struct server *s = ctx;
+
+	(void)fd;
+	(void)what;
+	memory_look(&s->memory);
+}
+
+static int timers_start(struct server *s)
+{
+	static const struct timeval minute = { .tv_sec = 60 }, second = { .tv_sec = 1 };
 
 	s->each_minute = event_new(s->base, -1, EV_PERSIST, minute_passed, s);
-	return s->each_minute && event_add(s->each_minute, &minute) == 0 ? HT_OK : -ENOMEM;
+	s->each_second = event_new(s->base, -1, EV_PERSIST, second_passed, s);
+	return s->each_minute && s->each_second && event_add(s->each_minute, &minute) == 0 &&
+			       event_add(s->each_second, &second) == 0
+		       ? HT_OK
+		       : -ENOMEM;
 }
 
 static int signals_watch(struct server *s)
@@ -703,7 +743,7 @@ static int server_open(struct server *s)
 	if (err == HT_OK)
 		err = receivers_make(s);
 	if (err == HT_OK)
-		err = timer_start(s);
+		err = timers_start(s);
 	return err == HT_OK ? signals_watch(s) : err;
 }
 
@@ -723,6 +763,7 @@ int server_run(const struct conf *conf)
 		signals_block(&mask);
 		rcu_thread_begin();
 		err = threads_start(s);
+		memory_setup(s);
 		stats_setup(s);
 		pthread_sigmask(SIG_SETMASK, &mask, NULL);
 		if (err == HT_OK) {

@@ -21,6 +21,7 @@
 
 struct agents;
 struct block;
+struct memory_use;
 struct msg;
 struct pressure;
 struct snapshot;
@@ -56,6 +57,9 @@ struct source_counters *worker_source(struct worker *w, unsigned source);
 
 /** What was counted for statistics; NULL if nothing is. */
 const struct tally_counters *worker_tally(const struct worker *w);
+
+/** Add what its blocks take. Threads: any. */
+void worker_memory(const struct worker *w, struct memory_use *sum);
 
 /** Its own: how few blocks are free. */
 const struct pressure *worker_pressure(const struct worker *w);

@@ -14,6 +14,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "conf/gauge.h"
 #include "conf/log.h"
 #include "conf/rcu.h"
 
@@ -39,8 +40,8 @@ struct agent {
 struct agents {
 	struct cds_lfht *table;
 	uint64_t seed;
-	_Atomic uint64_t count, evicted;
-	pthread_mutex_t lock; /* of the free list; a leaf */
+	_Atomic uint64_t count, most, evicted; /* most: that `count` was */
+	pthread_mutex_t lock;		       /* of the free list; a leaf */
 	struct agent *free;
 	struct agent rest; /* who found no place */
 	struct agent pool[AGENTS_MAX];
@@ -101,6 +102,17 @@ static void name_set(char out[AGENT_NAME], struct view name)
 	out[len] = '\0';
 }
 
+static void count_one(struct agents *a)
+{
+	uint64_t count = atomic_fetch_add_explicit(&a->count, 1, memory_order_relaxed) + 1;
+	uint64_t most = atomic_load_explicit(&a->most, memory_order_relaxed);
+
+	while (count > most &&
+	       !atomic_compare_exchange_weak_explicit(&a->most, &most, count, memory_order_relaxed,
+						      memory_order_relaxed))
+		;
+}
+
 static struct agent *agent_insert(struct agents *a, uint64_t hash, const struct agent_key *key,
 				  struct view name, uint64_t wall_us)
 {
@@ -123,7 +135,7 @@ static struct agent *agent_insert(struct agents *a, uint64_t hash, const struct 
 		pool_give(agent); /* nobody saw it */
 		return caa_container_of(there, struct agent, node);
 	}
-	atomic_fetch_add_explicit(&a->count, 1, memory_order_relaxed);
+	count_one(a);
 	return agent;
 }
 
@@ -293,6 +305,16 @@ void agent_address(const uint8_t ip[16], char out[INET6_ADDRSTRLEN])
 		inet_ntop(AF_INET, ip + sizeof(mapped), out, INET6_ADDRSTRLEN);
 	else
 		inet_ntop(AF_INET6, ip, out, INET6_ADDRSTRLEN);
+}
+
+/* The list of free entries goes through all of them. */
+void agents_memory(const struct agents *a, struct memory_use *sum)
+{
+	sum->used += agents_count(a) * sizeof(struct agent);
+	sum->real_used += AGENTS_MAX * sizeof(struct agent);
+	sum->max_used +=
+		atomic_load_explicit(&a->most, memory_order_relaxed) * sizeof(struct agent);
+	sum->limit += AGENTS_MAX * sizeof(struct agent);
 }
 
 uint64_t agents_count(const struct agents *a)

@@ -18,6 +18,7 @@
 
 struct agent;
 struct agents;
+struct memory_use;
 
 #define AGENTS_MAX	  4096
 #define AGENT_NAME	  64
@@ -84,6 +85,9 @@ void agents_list(struct agents *a, void (*fn)(void *ctx, const struct agent_view
 
 /** Text of an address that has IPv4 as ::ffff:a.b.c.d. */
 void agent_address(const uint8_t ip[16], char out[INET6_ADDRSTRLEN]);
+
+/** Add what its entries take. Threads: any. */
+void agents_memory(const struct agents *a, struct memory_use *sum);
 
 /** How many entries there are, and how many were removed or found no place. */
 uint64_t agents_count(const struct agents *a);

@@ -10,6 +10,8 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "conf/gauge.h"
+
 #define CHAIN_MAX      64  /* entries a thread takes and gives back at once */
 #define RETIRES	       64  /* chains of one thread that wait for their grace period */
 #define CANDIDATES     8   /* the oldest of so many is evicted */
@@ -470,6 +472,15 @@ static size_t pool_bytes(const struct rcu_table *t)
 size_t rcu_table_bytes(const struct rcu_table *t)
 {
 	return pool_bytes(t) + (t->bucket_mask + 1) * sizeof(struct cds_lfht_node);
+}
+
+void rcu_table_memory(const struct rcu_table *t, struct memory_use *sum)
+{
+	uint64_t limit = rcu_table_bytes(t), buckets = limit - pool_bytes(t);
+
+	sum->used += buckets + rcu_table_sums(t).entries * t->entry_bytes;
+	sum->real_used += buckets + (uint64_t)places_used(t) * t->entry_bytes;
+	sum->limit += limit;
 }
 
 struct rcu_table_thread *rcu_table_thread(struct rcu_table *t, unsigned i)
