@@ -474,6 +474,18 @@ size_t rcu_table_bytes(const struct rcu_table *t)
 	return pool_bytes(t) + (t->bucket_mask + 1) * sizeof(struct cds_lfht_node);
 }
 
+static uint32_t aligned(uint32_t entry_bytes)
+{
+	return (entry_bytes + ENTRY_ALIGN - 1) / ENTRY_ALIGN * ENTRY_ALIGN;
+}
+
+/* The number of buckets is the next power of two. */
+uint64_t rcu_table_entry_cost(uint32_t entry_bytes)
+{
+	return aligned(entry_bytes) + aligned(entry_bytes) / RESERVE_SHARE +
+	       2 * sizeof(struct cds_lfht_node);
+}
+
 void rcu_table_memory(const struct rcu_table *t, struct memory_use *sum)
 {
 	uint64_t limit = rcu_table_bytes(t), buckets = limit - pool_bytes(t);
@@ -513,7 +525,7 @@ static void sizes_set(struct rcu_table *t, const struct rcu_table_options *o)
 	t->reserve = o->entries / RESERVE_SHARE + 2 * t->chain_max;
 	t->places = (uint32_t)(o->entries + in_threads + t->reserve);
 	t->bucket_mask = power_of_two(o->entries) - 1;
-	t->entry_bytes = (o->entry_bytes + ENTRY_ALIGN - 1) / ENTRY_ALIGN * ENTRY_ALIGN;
+	t->entry_bytes = aligned(o->entry_bytes);
 	t->threads = o->threads;
 	t->lookup.match = o->match;
 	t->fill = o->fill;
