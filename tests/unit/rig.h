@@ -131,6 +131,7 @@ static inline uint64_t rig_messages_missing(const struct rig *r)
 	       counter_get(&c->malformed_version) + counter_get(&c->malformed_length) +
 	       counter_get(&c->malformed_chunk) + counter_get(&c->malformed_address) +
 	       counter_get(&c->malformed_inflate) + counter_get(&c->denied_off) +
-	       counter_get(&c->denied_allow) + counter_get(&c->denied_key);
+	       counter_get(&c->denied_allow) + counter_get(&c->denied_key) +
+	       counter_get(&c->denied_limit);
 	return counter_get(&c->received) - sum;
 }
