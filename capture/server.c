@@ -132,14 +132,22 @@ static void plan_decide(struct server *s)
 				  .hep_sockets = endpoints_count(s->conf),
 				  .memory = s->conf->memory,
 				  .block_bytes = BLOCK_MAX_BYTES };
+	unsigned threads;
+	uint64_t blocks;
 
 	host_probe(root ? root : "", &s->host);
 	plan_make(&s->host, &wish, &s->plan);
+	threads = s->plan.hep_threads + wish.cap_threads;
 	log_info("tune: %" PRId64 " cores, %" PRId64
 		 " MiB: %u receive thread%s, %u writer%s, %u blocks each",
 		 s->host.cores, s->host.ram_bytes >> 20, s->plan.hep_threads,
 		 s->plan.hep_threads == 1 ? "" : "s", s->plan.writers,
 		 s->plan.writers == 1 ? "" : "s", s->plan.blocks);
+	blocks = (uint64_t)threads * s->plan.blocks * BLOCK_MAX_BYTES;
+	if (blocks > s->conf->memory / 2)
+		log_warning("memory: %" PRIu64
+			    " MiB are little for %u threads, whose blocks take %" PRIu64 " MiB",
+			    s->conf->memory >> 20, threads, blocks >> 20);
 }
 
 static int socket_open(struct server *s, unsigned thread, unsigned source,

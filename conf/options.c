@@ -35,7 +35,7 @@ static const struct conf_option options[] = {
 	  .help = "threads that receive HEP; 0: as many as the host is good for" },
 	{ .key = "memory", .type = CONF_SIZE, .when = CONF_RESTART, RANGE(64 * MIB, TIB, "bytes"),
 	  .value = "1G", IN_CONF(memory),
-	  .help = "memory for messages on their way to the spool" },
+	  .help = "memory for messages on their way to the spool, and for what is put together of packets" },
 	{ .key = "max_clock_skew", .type = CONF_TIME, .when = CONF_RELOAD, RANGE(0, 86400, "s"),
 	  .value = "300", IN_CONF(max_clock_skew),
 	  .help = "a message further ahead of our clock gets its time of arrival" },
