@@ -13,6 +13,7 @@
 #include "hep/listener.h"
 #include "hep/streams.h"
 #include "storage/agents.h"
+#include "storage/rcu_table.h"
 #include "storage/spool.h"
 #include "web-sql/http.h"
 
@@ -70,6 +71,28 @@ static bool reassembly_take(const struct memory *m, struct memory_use *sum)
 	return m->mirror;
 }
 
+static bool table_take(const struct rcu_table *table, struct memory_use *sum)
+{
+	if (table)
+		rcu_table_memory(table, sum);
+	return table;
+}
+
+static bool calls_take(const struct memory *m, struct memory_use *sum)
+{
+	return table_take(m->calls, sum);
+}
+
+static bool media_take(const struct memory *m, struct memory_use *sum)
+{
+	return table_take(m->media, sum);
+}
+
+static bool seen_take(const struct memory *m, struct memory_use *sum)
+{
+	return table_take(m->seen, sum);
+}
+
 static bool http_take(const struct memory *m, struct memory_use *sum)
 {
 	http_memory(m->http, sum);
@@ -84,6 +107,9 @@ static const struct group {
 	{ "first_copies", first_copies_take },
 	{ "spool", spool_take },
 	{ "agents", agents_take },
+	{ "calls", calls_take },
+	{ "media", media_take },
+	{ "seen", seen_take },
 	{ "hep_streams", hep_streams_take },
 	{ "reassembly", reassembly_take },
 	{ "http", http_take },

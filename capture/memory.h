@@ -20,6 +20,7 @@ struct first;
 struct http;
 struct listener;
 struct mirror;
+struct rcu_table;
 struct snapshot;
 struct spool;
 struct worker;
@@ -39,6 +40,7 @@ struct memory {
 	const struct spool *spool;
 	const struct agents *agents;
 	const struct first *first;
+	const struct rcu_table *calls, *media, *seen;
 	struct http *http;
 	/* of each group, as of the last look */
 	uint64_t max_used[STATS_MAX_MEMORY];

@@ -682,16 +682,23 @@ static void second_passed(evutil_socket_t fd, short what, void *ctx)
 	memory_look(&s->memory);
 }
 
+static struct event *timer_start(struct server *s, time_t seconds, event_callback_fn passed)
+{
+	const struct timeval time = { .tv_sec = seconds };
+	struct event *timer = event_new(s->base, -1, EV_PERSIST, passed, s);
+
+	if (timer && event_add(timer, &time) < 0) {
+		event_free(timer);
+		timer = NULL;
+	}
+	return timer;
+}
+
 static int timers_start(struct server *s)
 {
-	static const struct timeval minute = { .tv_sec = 60 }, second = { .tv_sec = 1 };
-
-	s->each_minute = event_new(s->base, -1, EV_PERSIST, minute_passed, s);
-	s->each_second = event_new(s->base, -1, EV_PERSIST, second_passed, s);
-	return s->each_minute && s->each_second && event_add(s->each_minute, &minute) == 0 &&
-			       event_add(s->each_second, &second) == 0
-		       ? HT_OK
-		       : -ENOMEM;
+	s->each_minute = timer_start(s, 60, minute_passed);
+	s->each_second = timer_start(s, 1, second_passed);
+	return s->each_minute && s->each_second ? HT_OK : -ENOMEM;
 }
 
 static int signals_watch(struct server *s)

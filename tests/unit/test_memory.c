@@ -8,6 +8,7 @@
 #include <event2/event.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -21,6 +22,7 @@
 #include "hep/listener.h"
 #include "storage/agents.h"
 #include "storage/block.h"
+#include "storage/calls.h"
 #include "storage/spool.h"
 #include "tests/unit/rig.h"
 #include "web-sql/http.h"
@@ -196,6 +198,40 @@ START_TEST(groups_are_those_that_there_are)
 }
 END_TEST
 
+/* Tables keep no most by themselves. */
+START_TEST(a_table_is_a_group_with_its_most)
+{
+	static const char name[] = "call-00";
+	struct rcu_table *calls;
+	uint64_t empty;
+
+	ck_assert_ptr_null(group("calls").group);
+	ck_assert_int_eq(calls_new(&calls, 10000, 1), HT_OK);
+	memory.calls = calls;
+	empty = group("calls").used;
+	ck_assert_uint_eq(group("calls").limit, rcu_table_bytes(calls));
+	for (unsigned n = 0; n < 50; n++) {
+		char text[sizeof(name)];
+		struct view id = { (uint8_t *)text, sizeof(text) - 1 };
+
+		snprintf(text, sizeof(text), "call-%02u", n);
+		rcu_read_begin();
+		ck_assert_ptr_nonnull(
+			calls_get(rcu_table_thread(calls, 0), calls_hash(calls, id), id, 1));
+		rcu_read_end();
+	}
+	memory_look(&memory);
+	ck_assert_uint_eq((group("calls").used - empty) % 50, 0);
+	ck_assert_uint_ge((group("calls").used - empty) / 50, 64);
+	ck_assert_uint_le((group("calls").used - empty) / 50, calls_entry_cost());
+	(void)rcu_table_sweep(rcu_table_thread(calls, 0), 1U << 30, UINT32_MAX);
+	ck_assert_uint_eq(group("calls").used, empty);
+	ck_assert_uint_gt(group("calls").max_used, empty + 50 * 64 - 1);
+	memory.calls = NULL;
+	rcu_table_free(calls);
+}
+END_TEST
+
 START_TEST(most_is_kept_for_those_that_do_not_keep_it)
 {
 	uint32_t now_s = (uint32_t)(clock_wall_us() / 1000000);
@@ -288,6 +324,7 @@ int main(void)
 	tcase_add_test(t, a_limit_that_comes_near_is_told_of_once);
 	tcase_add_test(t, a_peak_between_two_looks_is_told_of);
 	tcase_add_test(t, groups_are_those_that_there_are);
+	tcase_add_test(t, a_table_is_a_group_with_its_most);
 	tcase_add_test(t, most_is_kept_for_those_that_do_not_keep_it);
 	tcase_add_test(t, dump_has_a_line_for_each_group);
 	suite_add_tcase(s, t);
