@@ -7,7 +7,11 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#define WAYS 8
+#include "conf/gauge.h"
+
+#define WAYS	   8
+#define PAGE_SETS  64 /* sets of a page of 4 KiB */
+#define LOOK_PAGES 64 /* of the memory, at most, tell what all of it is used for */
 
 struct set {
 	_Atomic uint64_t slot[WAYS];
@@ -56,6 +60,42 @@ static bool is_alive(uint64_t slot, uint32_t at)
 	uint32_t seen = (uint32_t)slot, age = at > seen ? at - seen : seen - at;
 
 	return slot != 0 && age <= FIRST_KEEP_S;
+}
+
+/* @return how many of its slots are alive; @p is_touched is set if any was ever used. */
+static unsigned page_look(const struct first *f, uint64_t first_set, uint64_t sets, uint32_t now_s,
+			  bool *is_touched)
+{
+	unsigned alive = 0;
+
+	for (uint64_t i = 0; i < sets; i++) {
+		for (unsigned w = 0; w < WAYS; w++) {
+			uint64_t slot = atomic_load_explicit(&f->sets[first_set + i].slot[w],
+							     memory_order_relaxed);
+
+			*is_touched |= slot != 0;
+			alive += is_alive(slot, now_s);
+		}
+	}
+	return alive;
+}
+
+/* Keys are spread evenly, so that pages at even distances are like all others. */
+void first_memory(const struct first *f, uint32_t now_s, struct memory_use *sum)
+{
+	uint64_t sets = f->mask + 1, page = sets < PAGE_SETS ? sets : PAGE_SETS;
+	uint64_t pages = sets / page, looked = pages < LOOK_PAGES ? pages : LOOK_PAGES;
+	uint64_t alive = 0, touched = 0;
+
+	for (uint64_t i = 0; i < looked; i++) {
+		bool is_touched = false;
+
+		alive += page_look(f, i * (pages / looked) * page, page, now_s, &is_touched);
+		touched += is_touched;
+	}
+	sum->used += alive * (pages / looked) * sizeof(f->sets->slot[0]);
+	sum->real_used += touched * (pages / looked) * page * sizeof(struct set);
+	sum->limit += first_bytes(f);
 }
 
 /*

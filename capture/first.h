@@ -16,6 +16,7 @@
 #include "conf/err.h"
 
 struct first;
+struct memory_use;
 
 #define FIRST_KEEP_S 31
 
@@ -31,6 +32,10 @@ void first_free(struct first *f);
 
 /** Octets that its slots take once all are touched. */
 uint64_t first_bytes(const struct first *f);
+
+/** Add what its slots take, judged by a few of its pages: `used` are those that still tell a repeat
+ * at @p now_s, s since 1970. Threads: any. */
+void first_memory(const struct first *f, uint32_t now_s, struct memory_use *sum);
 
 /** A key will be seen soon: its line of the cache is fetched meanwhile. */
 void first_expect(const struct first *f, uint64_t hash);

@@ -11,7 +11,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#include "conf/counters.h"
+#include "conf/gauge.h"
 
 #define SHARDS	   16
 #define UNIT	   8
@@ -70,11 +70,13 @@ struct shard {
 	struct entry *fresh, *fresh_end;
 	union page *fresh_page, *fresh_page_end;
 	struct bucket *buckets;
+	struct gauge memory; /* octets of datagrams and pages in use; the lock makes one writer */
+	counter touched;     /* of those ever used */
 	struct ends ends;
 } __attribute__((aligned(128)));
 
 struct fragments {
-	uint64_t seed, timeout_us;
+	uint64_t seed, timeout_us, limit;
 	uint32_t bucket_mask;
 	struct entry *entries;
 	union page *pages;
@@ -84,6 +86,13 @@ struct fragments {
 
 /* ---- the pools ---- */
 
+static void taken(struct shard *s, uint64_t bytes, bool is_fresh)
+{
+	gauge_add(&s->memory, bytes);
+	if (is_fresh)
+		counter_add(&s->touched, bytes);
+}
+
 static void pages_give(struct shard *s, struct entry *e)
 {
 	for (uint32_t i = 0; i < PAGES; i++) {
@@ -92,6 +101,7 @@ static void pages_give(struct shard *s, struct entry *e)
 		e->pages[i]->next_free = s->free_pages;
 		s->free_pages = e->pages[i];
 		e->pages[i] = NULL;
+		gauge_sub(&s->memory, PAGE_BYTES);
 	}
 }
 
@@ -106,6 +116,7 @@ static void entry_drop(struct shard *s, struct entry *e)
 	LIST_REMOVE(e, in_bucket);
 	TAILQ_REMOVE(age_of(s, e), e, in_age);
 	e->state = FREE;
+	gauge_sub(&s->memory, sizeof(*e));
 	TAILQ_INSERT_TAIL(&s->free, e, in_age);
 }
 
@@ -131,14 +142,17 @@ static struct entry *entry_take(struct shard *s)
 {
 	struct entry *e;
 
-	if (TAILQ_EMPTY(&s->free) && s->fresh < s->fresh_end)
+	if (TAILQ_EMPTY(&s->free) && s->fresh < s->fresh_end) {
+		taken(s, sizeof(*e), true);
 		return s->fresh++;
+	}
 	if (TAILQ_EMPTY(&s->free) && !TAILQ_EMPTY(&s->done))
 		entry_drop(s, TAILQ_FIRST(&s->done));
 	else if (TAILQ_EMPTY(&s->free))
 		evict(s, NULL);
 	e = TAILQ_FIRST(&s->free);
 	TAILQ_REMOVE(&s->free, e, in_age);
+	taken(s, sizeof(*e), false);
 	return e;
 }
 
@@ -147,12 +161,15 @@ static union page *page_take(struct shard *s, const struct entry *e)
 {
 	union page *page;
 
-	if (!s->free_pages && s->fresh_page < s->fresh_page_end)
+	if (!s->free_pages && s->fresh_page < s->fresh_page_end) {
+		taken(s, PAGE_BYTES, true);
 		return s->fresh_page++;
+	}
 	while (!s->free_pages)
 		evict(s, e);
 	page = s->free_pages;
 	s->free_pages = page->next_free;
+	taken(s, PAGE_BYTES, false);
 	return page;
 }
 
@@ -517,6 +534,15 @@ void fragments_sum(const struct fragments *t, struct fragments_sums *out)
 	}
 }
 
+void fragments_memory(const struct fragments *t, struct memory_use *sum)
+{
+	for (unsigned i = 0; i < SHARDS; i++) {
+		memory_use_add_gauge(sum, &t->shards[i].memory);
+		sum->real_used += counter_get(&t->shards[i].touched);
+	}
+	sum->limit += t->limit;
+}
+
 /* ---- life ---- */
 
 static uint32_t power_of_two(uint32_t least)
@@ -560,6 +586,7 @@ int fragments_new(struct fragments **out, const struct fragments_options *option
 		pthread_mutex_init(&t->shards[i].lock, NULL);
 	t->timeout_us = options->timeout_us;
 	t->bucket_mask = buckets - 1;
+	t->limit = SHARDS * (entries * sizeof(*t->entries) + pages * sizeof(*t->pages));
 	t->entries = calloc((size_t)SHARDS * entries, sizeof(*t->entries));
 	t->pages = calloc((size_t)SHARDS * pages, sizeof(*t->pages));
 	t->buckets = calloc((size_t)SHARDS * buckets, sizeof(*t->buckets));

@@ -29,6 +29,7 @@
 #define FRAGMENTS_AGAIN_US   (100 * 1000ULL)
 
 struct fragments;
+struct memory_use;
 
 struct fragments_options {
 	uint32_t datagrams;  /* that can be held at once; rounded up */
@@ -97,3 +98,6 @@ void fragments_drain(struct fragments *t);
 
 /** Sums over all shards, in an order that keeps `held` from being negative. */
 void fragments_sum(const struct fragments *t, struct fragments_sums *out);
+
+/** Add what its datagrams take. Threads: any. */
+void fragments_memory(const struct fragments *t, struct memory_use *sum);

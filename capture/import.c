@@ -636,7 +636,7 @@ static int import_open(struct import *m)
 	if (err == HT_OK)
 		err = spool_make(m);
 	if (err == HT_OK)
-		err = agents_new(&m->agents);
+		err = agents_new(&m->agents, m->conf->tables.agents);
 	if (err == HT_OK)
 		err = tally_prepare(m);
 	if (err == HT_OK)

@@ -301,6 +301,14 @@ bool mirror_sum(const struct mirror *m, unsigned source, struct stats_packets *o
 	return true;
 }
 
+void mirror_memory(const struct mirror *m, struct memory_use *sum)
+{
+	for (unsigned i = 0; i < mirror_thread_count(m); i++)
+		packets_memory(m->threads[i].packets, sum);
+	for (unsigned i = 0; m && i < m->conf->capture_count; i++)
+		fragments_memory(m->captures[i].fragments, sum);
+}
+
 void mirror_close(struct mirror *m)
 {
 	for (unsigned i = 0; i < mirror_thread_count(m); i++) {

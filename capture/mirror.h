@@ -12,6 +12,7 @@
 #include "conf/err.h"
 
 struct host;
+struct memory_use;
 struct mirror;
 struct stats_packets;
 struct worker;
@@ -48,5 +49,8 @@ void mirror_stop(struct mirror *m);
 /** What became of the packets of a source, @p source counted from the first listener. @return false
  * if that is a listener. */
 bool mirror_sum(const struct mirror *m, unsigned source, struct stats_packets *out);
+
+/** Add what packets are put together in. */
+void mirror_memory(const struct mirror *m, struct memory_use *sum);
 
 void mirror_close(struct mirror *m);

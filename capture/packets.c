@@ -539,6 +539,17 @@ void packets_sum(struct packets *const *all, unsigned count, const struct fragme
 		out->seen += counter_get(&all[i]->counters.seen);
 }
 
+/* It has buffers for one datagram and one message of WebSocket in itself. */
+void packets_memory(const struct packets *p, struct memory_use *sum)
+{
+	tcp_memory(p->tcp, sum);
+	sctp_memory(p->sctp, sum);
+	sum->used += sizeof(*p);
+	sum->real_used += sizeof(*p);
+	sum->max_used += sizeof(*p);
+	sum->limit += sizeof(*p);
+}
+
 /* ---- life ---- */
 
 int packets_fragments_new(struct fragments **out, uint64_t memory)

@@ -20,6 +20,7 @@
 
 struct conf_capture;
 struct fragments;
+struct memory_use;
 struct packets;
 struct stats_packets;
 struct worker;
@@ -56,6 +57,9 @@ void packets_filtered(struct packets *p);
 
 /** Nothing more will come: give up what is not whole. Threads: its own, outside of a batch. */
 void packets_drain(struct packets *p);
+
+/** Add what it puts together in, but for fragments. Threads: any. */
+void packets_memory(const struct packets *p, struct memory_use *sum);
 
 /** What became of the packets of a source. @p all: those of its threads. Threads: any. */
 void packets_sum(struct packets *const *all, unsigned count, const struct fragments *fragments,

@@ -72,6 +72,8 @@ struct sctp {
 	struct page *free_pages;
 	struct chunks held, done; /* the first that came first */
 	struct chunks free;
+	struct gauge memory; /* octets of chunks that are held, and of their pages */
+	uint64_t limit;
 	struct sctp_counters counters;
 	uint8_t message[SCTP_MESSAGE];
 };
@@ -240,10 +242,16 @@ static struct chunk *run_head(struct chunk *c)
 	return c;
 }
 
+static uint64_t held_bytes(const struct chunk *c)
+{
+	return sizeof(*c) + pages_of(c->len) * sizeof(struct page);
+}
+
 static void chunk_leave_held(struct sctp *t, struct chunk *c, counter *end)
 {
 	TAILQ_REMOVE(&t->held, c, in_list);
 	t->held_count--;
+	gauge_sub(&t->memory, held_bytes(c));
 	pages_give(t, c);
 	packet_end(t, c->packet, end);
 	c->packet = NULL;
@@ -379,6 +387,7 @@ static void hold(struct sctp *t, const struct sctp_packet *in, struct packet *p,
 	pages_fill(t, c, data->payload);
 	TAILQ_INSERT_TAIL(&t->held, c, in_list);
 	t->held_count++;
+	gauge_add(&t->memory, held_bytes(c));
 	head = join(t, c);
 	if (head->run_len > SCTP_MESSAGE)
 		run_give_up(t, head, &t->counters.oversize);
@@ -444,6 +453,14 @@ const struct sctp_counters *sctp_counters(const struct sctp *t)
 	return &t->counters;
 }
 
+/* The lists of free places go through all of them. */
+void sctp_memory(const struct sctp *t, struct memory_use *sum)
+{
+	memory_use_add_gauge(sum, &t->memory);
+	sum->real_used += t->limit;
+	sum->limit += t->limit;
+}
+
 /* ---- life ---- */
 
 /* Those that are held, one more, and as many that were handed on. */
@@ -489,6 +506,7 @@ int sctp_new(struct sctp **out, const struct sctp_options *options, sctp_fn *fn,
 	t->fn = fn;
 	t->ctx = ctx;
 	t->bucket_mask = buckets - 1;
+	t->limit = (options->chunks + 1) * sizeof(*t->all) + pages * sizeof(*t->pages);
 	t->buckets = calloc(buckets, sizeof(*t->buckets));
 	t->all = calloc(chunk_count(options), sizeof(*t->all));
 	t->packets = calloc((size_t)options->chunks + 2, sizeof(*t->packets));

@@ -28,6 +28,7 @@
 #include "capture/decode.h"
 #include "conf/counters.h"
 #include "conf/err.h"
+#include "conf/gauge.h"
 #include "hep/cursor.h"
 #include "hep/msg.h"
 
@@ -86,3 +87,6 @@ void sctp_sweep(struct sctp *t, uint64_t now_us);
 void sctp_drain(struct sctp *t);
 
 const struct sctp_counters *sctp_counters(const struct sctp *t);
+
+/** Add what the chunks that are held take. Threads: any. */
+void sctp_memory(const struct sctp *t, struct memory_use *sum);

@@ -21,6 +21,7 @@
 #include "capture/client.h"
 #include "capture/decide.h"
 #include "capture/first.h"
+#include "capture/memory.h"
 #include "capture/mirror.h"
 #include "capture/snapshot.h"
 #include "capture/spooler.h"
@@ -75,6 +76,7 @@ struct server {
 	unsigned worker_count;
 	struct mirror *mirror; /* NULL: nothing is captured */
 	struct receiver receivers[MAX_HEP_THREADS];
+	struct listener *listeners[MAX_HEP_THREADS]; /* of the receivers */
 	struct spool *spool;
 	struct spooler spooler;
 	struct store store;
@@ -84,6 +86,7 @@ struct server {
 	struct thread hep_thread[MAX_HEP_THREADS], spool_thread;
 	_Atomic bool is_receiving;
 	struct stats_sources stats;
+	struct memory memory;
 };
 
 /* ---- threads ---- */
@@ -133,14 +136,22 @@ static void plan_decide(struct server *s)
 				  .hep_sockets = endpoints_count(s->conf),
 				  .memory = s->conf->memory,
 				  .block_bytes = BLOCK_MAX_BYTES };
+	unsigned threads;
+	uint64_t blocks;
 
 	host_probe(root ? root : "", &s->host);
 	plan_make(&s->host, &wish, &s->plan);
+	threads = s->plan.hep_threads + wish.cap_threads;
 	log_info("tune: %" PRId64 " cores, %" PRId64
 		 " MiB: %u receive thread%s, %u writer%s, %u blocks each",
 		 s->host.cores, s->host.ram_bytes >> 20, s->plan.hep_threads,
 		 s->plan.hep_threads == 1 ? "" : "s", s->plan.writers,
 		 s->plan.writers == 1 ? "" : "s", s->plan.blocks);
+	blocks = (uint64_t)threads * s->plan.blocks * BLOCK_MAX_BYTES;
+	if (blocks > s->conf->memory / 2)
+		log_warning("memory: %" PRIu64
+			    " MiB are little for %u threads, whose blocks take %" PRIu64 " MiB",
+			    s->conf->memory >> 20, threads, blocks >> 20);
 }
 
 static int socket_open(struct server *s, unsigned thread, unsigned source,
@@ -308,6 +319,7 @@ static int receiver_make(struct server *s, unsigned i)
 			   r->worker);
 	for (unsigned k = 0; k < s->socket_count; k++)
 		s->sockets[i][k].fd = -1; /* they are the listener's */
+	s->listeners[i] = r->listener;
 	return err;
 }
 
@@ -340,7 +352,7 @@ static int receivers_make(struct server *s)
 	unsigned threads = s->plan.hep_threads + mirror_thread_count(s->mirror);
 	int err;
 
-	err = agents_new(&s->agents);
+	err = agents_new(&s->agents, s->conf->tables.agents);
 	if (err == HT_OK)
 		err = tables_new(&s->tables, s->conf, threads);
 	if (err == HT_OK)
@@ -407,6 +419,33 @@ static const struct tally_counters *stats_tally(void *ctx, unsigned worker)
 	return worker_tally(s->workers[worker]);
 }
 
+static unsigned stats_memory(void *ctx, struct stats_memory *out)
+{
+	struct server *s = ctx;
+
+	return memory_take(&s->memory, out);
+}
+
+static void memory_setup(struct server *s)
+{
+	const struct decide_tables *tables = tables_of(s->tables);
+
+	s->memory = (struct memory){ .conf = s->conf,
+				     .snapshot = &s->snapshot,
+				     .workers = s->workers,
+				     .worker_count = s->worker_count,
+				     .listeners = s->listeners,
+				     .listener_count = s->plan.hep_threads,
+				     .mirror = s->mirror,
+				     .spool = s->spool,
+				     .agents = s->agents,
+				     .calls = tables->calls,
+				     .media = tables->media,
+				     .seen = tables->seen,
+				     .first = s->tally.first,
+				     .http = s->http };
+}
+
 static void stats_add_thread(struct stats_sources *st, const char *name, pthread_t id)
 {
 	if (st->thread_count < STATS_MAX_THREADS &&
@@ -445,7 +484,7 @@ static void stats_setup(struct server *s)
 	st->rules = s->rules;
 	tables_tell(s->tables, st);
 	st->started_us = s->started_us;
-	st->block_bytes = (uint64_t)s->worker_count * s->plan.blocks * BLOCK_MAX_BYTES;
+	st->memory = stats_memory;
 	st->is_receiving = &s->is_receiving;
 	st->agents = s->agents;
 	st->control.capture = control_switch;
@@ -631,8 +670,7 @@ static void state_dump(struct server *s)
 		 ", database %s, spool %s",
 		 st.all.received, st.all.accepted, st.in_memory, st.in_spool, st.spool_bytes >> 20,
 		 st.stored, st.is_db_up ? "up" : "down", st.is_spool_ok ? "ok" : "refuses");
-	log_info("memory: %u blocks of %u KiB reserved in each of %u receive threads",
-		 s->plan.blocks, BLOCK_MAX_BYTES >> 10, s->worker_count);
+	memory_dump(&s->memory);
 }
 
 static void signal_came(evutil_socket_t number, short what, void *ctx)
@@ -668,6 +706,7 @@ static void second_passed(evutil_socket_t fd, short what, void *ctx)
 	(void)fd;
 	(void)what;
 	tables_sweep(s->tables, clock_mono_us());
+	memory_look(&s->memory);
 }
 
 static struct event *timer_start(struct server *s, time_t seconds, event_callback_fn passed)
@@ -768,6 +807,7 @@ int server_run(const struct conf *conf)
 	if (err == HT_OK) {
 		signals_block(&mask);
 		err = threads_start(s);
+		memory_setup(s);
 		stats_setup(s);
 		pthread_sigmask(SIG_SETMASK, &mask, NULL);
 		if (err == HT_OK) {

@@ -2,13 +2,16 @@
 #include "capture/tables.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "capture/decide.h"
+#include "conf/log.h"
 #include "storage/calls.h"
 #include "storage/media.h"
 #include "storage/rcu_table.h"
 #include "storage/seen.h"
+#include "tune/plan.h"
 #include "web-sql/stats.h"
 
 /* Seconds in which all places are looked at: what is over stays at most so much longer. */
@@ -32,18 +35,36 @@ static void swept_by_main(struct swept *s, struct rcu_table *t, unsigned main, u
 	*s = (struct swept){ .main = rcu_table_thread(t, main), .turn_s = turn_s };
 }
 
+enum { CALLS, MEDIA, SEEN };
+
+/* As many as are wished, within half of `memory`. */
+static void sizes_decide(const struct conf *conf, struct plan_table size[STATS_TABLES])
+{
+	size[CALLS] = (struct plan_table){ conf->tables.calls, calls_entry_cost() };
+	size[MEDIA] = (struct plan_table){ conf->tables.media, media_entry_cost() };
+	size[SEEN] = (struct plan_table){ conf->tables.seen, seen_entry_cost() };
+	if (!plan_tables(conf->memory, size, STATS_TABLES))
+		log_warning("tables: the least that they need is more than half of `memory`");
+	if (size[CALLS].entries < conf->tables.calls)
+		log_info("tables: half of `memory` is enough for %" PRIu64 " calls, %" PRIu64
+			 " addresses of media, %" PRIu64 " messages seen",
+			 size[CALLS].entries, size[MEDIA].entries, size[SEEN].entries);
+}
+
 int tables_new(struct tables **out, const struct conf *conf, unsigned threads)
 {
 	struct tables *t = calloc(1, sizeof(*t));
+	struct plan_table size[STATS_TABLES];
 	int err;
 
 	if (!t)
 		return -ENOMEM;
-	err = calls_new(&t->is.calls, conf->tables.calls, threads + 1);
+	sizes_decide(conf, size);
+	err = calls_new(&t->is.calls, (uint32_t)size[CALLS].entries, threads + 1);
 	if (err == HT_OK)
-		err = media_new(&t->is.media, conf->tables.media, threads + 1);
+		err = media_new(&t->is.media, (uint32_t)size[MEDIA].entries, threads + 1);
 	if (err == HT_OK)
-		err = seen_new(&t->is.seen, conf->tables.seen, threads + 1);
+		err = seen_new(&t->is.seen, (uint32_t)size[SEEN].entries, threads + 1);
 	if (err < 0) {
 		tables_free(t);
 		return err;

@@ -81,6 +81,8 @@ struct tcp {
 	struct flows lists[KINDS]; /* the longest idle first */
 	struct flows free;
 	struct pool small, large;
+	struct gauge memory; /* octets of flows and buffers in use */
+	counter touched;     /* of buffers ever used */
 	struct tcp_counters counters;
 };
 
@@ -117,6 +119,7 @@ static void buffer_give(struct tcp *t, struct flow *f)
 {
 	struct pool *pool = pool_of(t, f->buffer->size);
 
+	gauge_sub(&t->memory, sizeof(struct buffer) + pool->size);
 	f->buffer->next_free = pool->free;
 	pool->free = f->buffer;
 	f->buffer = NULL;
@@ -232,6 +235,7 @@ static void flow_drop(struct tcp *t, struct flow *f)
 		flow_flush(t, f);
 	LIST_REMOVE(f, in_bucket);
 	list_leave(t, f);
+	gauge_sub(&t->memory, sizeof(*f));
 	TAILQ_INSERT_TAIL(&t->free, f, in_list);
 }
 
@@ -257,12 +261,14 @@ static struct flow *longest_idle(struct tcp *t)
 	return oldest;
 }
 
-static struct buffer *fresh_take(struct pool *pool)
+static struct buffer *fresh_take(struct tcp *t, struct pool *pool)
 {
 	struct buffer *b = (struct buffer *)pool->fresh;
 
 	pool->fresh += sizeof(*b) + pool->size;
 	b->size = pool->size;
+	counter_add(&t->touched, sizeof(*b) + pool->size);
+	gauge_add(&t->memory, sizeof(*b) + pool->size);
 	return b;
 }
 
@@ -273,11 +279,12 @@ static struct buffer *buffer_take(struct tcp *t, uint32_t size)
 	struct buffer *b;
 
 	if (!pool->free && pool->fresh < pool->end)
-		return fresh_take(pool);
+		return fresh_take(t, pool);
 	if (!pool->free)
 		evict(t, TAILQ_FIRST(&t->lists[size == TCP_SMALL ? SMALL : LARGE]));
 	b = pool->free;
 	pool->free = b->next_free;
+	gauge_add(&t->memory, sizeof(*b) + pool->size);
 	b->count = 0;
 	return b;
 }
@@ -348,6 +355,7 @@ static struct flow *flow_make(struct tcp *t, struct bucket *b, const struct key 
 	f->seen.dst = s->dst;
 	LIST_INSERT_HEAD(b, f, in_bucket);
 	list_enter(t, f);
+	gauge_add(&t->memory, sizeof(*f));
 	return f;
 }
 
@@ -644,6 +652,18 @@ void tcp_drain(struct tcp *t)
 const struct tcp_counters *tcp_counters(const struct tcp *t)
 {
 	return &t->counters;
+}
+
+/* The list of free flows goes through all of them. */
+void tcp_memory(const struct tcp *t, struct memory_use *sum)
+{
+	const struct tcp_options *o = &t->options;
+	uint64_t flows = o->flows * sizeof(struct flow);
+
+	memory_use_add_gauge(sum, &t->memory);
+	sum->real_used += flows + counter_get(&t->touched);
+	sum->limit += flows + o->small * (sizeof(struct buffer) + TCP_SMALL) +
+		      o->large * (sizeof(struct buffer) + TCP_WINDOW);
 }
 
 /* ---- life ---- */

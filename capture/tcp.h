@@ -27,6 +27,7 @@
 #include "capture/decode.h"
 #include "conf/counters.h"
 #include "conf/err.h"
+#include "conf/gauge.h"
 #include "hep/cursor.h"
 #include "hep/msg.h"
 
@@ -104,3 +105,6 @@ void tcp_sweep(struct tcp *t, uint64_t now_us);
 void tcp_drain(struct tcp *t);
 
 const struct tcp_counters *tcp_counters(const struct tcp *t);
+
+/** Add what its flows and buffers take. Threads: any. */
+void tcp_memory(const struct tcp *t, struct memory_use *sum);

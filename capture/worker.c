@@ -13,6 +13,7 @@
 #include "capture/pressure.h"
 #include "capture/snapshot.h"
 #include "capture/tally.h"
+#include "conf/gauge.h"
 #include "conf/log.h"
 #include "conf/ring.h"
 #include "hep/codec.h"
@@ -50,6 +51,8 @@ struct worker {
 				 it is warm in the cache */
 	unsigned spare_count;
 	struct block *open; /* NULL: to be taken from `spare` */
+	struct gauge
+		taken; /* blocks that are not free; the thread's, in its own line of the cache */
 	struct pressure memory;
 	const _Atomic bool *is_patient;	 /* NULL: the source does not wait */
 	unsigned spool_level;		 /* of pressure, during a batch */
@@ -98,6 +101,17 @@ const struct pressure *worker_pressure(const struct worker *w)
 
 /* ---- blocks ---- */
 
+/* One that is free goes on a stack, so those that were never taken stay at its bottom. */
+void worker_memory(const struct worker *w, struct memory_use *sum)
+{
+	uint64_t most = counter_get(&w->taken.most) * BLOCK_MAX_BYTES;
+
+	sum->used += counter_get(&w->taken.now) * BLOCK_MAX_BYTES;
+	sum->real_used += most;
+	sum->max_used += most;
+	sum->limit += (uint64_t)w->options.blocks * BLOCK_MAX_BYTES;
+}
+
 static void hand_over(struct worker *w, struct block *b)
 {
 	uint64_t one = 1;
@@ -124,6 +138,16 @@ static void spare_gather(struct worker *w)
 
 	while ((b = ring_take(&w->empty)))
 		w->spare[w->spare_count++] = b;
+	gauge_set(&w->taken, w->options.blocks - w->spare_count);
+}
+
+/* There is a spare one. */
+static struct block *spare_take(struct worker *w)
+{
+	struct block *b = w->spare[--w->spare_count];
+
+	gauge_set(&w->taken, w->options.blocks - w->spare_count);
+	return b;
 }
 
 static struct block *open_block(struct worker *w)
@@ -132,7 +156,7 @@ static struct block *open_block(struct worker *w)
 		return w->open;
 	spare_gather(w);
 	if (w->spare_count)
-		w->open = w->spare[--w->spare_count];
+		w->open = spare_take(w);
 	return w->open;
 }
 
@@ -140,7 +164,7 @@ static struct block *open_block(struct worker *w)
 static struct block *sums_block(struct worker *w)
 {
 	spare_gather(w);
-	return w->spare_count > (w->open ? 0U : 1U) ? w->spare[--w->spare_count] : NULL;
+	return w->spare_count > (w->open ? 0U : 1U) ? spare_take(w) : NULL;
 }
 
 /* The messages go first, so that no more is counted than is stored, whenever the process ends. */
@@ -481,6 +505,16 @@ static struct agent_tally *tally_of(struct worker *w, unsigned source, const uin
 	return &w->tally;
 }
 
+/* Does it send more than the listener grants one agent? @p l: NULL: HEP that was sent to somebody
+ * else. */
+static bool is_over_rate(struct worker *w, const struct conf_listener *l)
+{
+	if (!l || l->max_rate == 0 || agent_may_send(w->agent, l->max_rate, w->mono_us, l->name))
+		return false;
+	w->tally.limited++;
+	return true;
+}
+
 /* ---- one record ---- */
 
 static void statistics_count(struct worker *w, const struct msg *m, const struct sip *s,
@@ -617,6 +651,9 @@ static void worker_hep(struct worker *w, unsigned source, const uint8_t *bytes, 
 
 	if (!key_is_accepted(w->snapshot->listener[source], &m)) {
 		counter_add(&c->denied_key, 1);
+		tally->denied++;
+	} else if (is_over_rate(w, w->snapshot->listener[source])) {
+		counter_add(&c->denied_limit, 1);
 		tally->denied++;
 	} else if (m.type != HEP_TYPE_SIP && !report) {
 		counter_add(&c->not_sip_type, 1);

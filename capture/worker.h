@@ -22,6 +22,7 @@
 struct agents;
 struct block;
 struct decide_tables;
+struct memory_use;
 struct msg;
 struct pressure;
 struct snapshot;
@@ -63,6 +64,9 @@ const struct tally_counters *worker_tally(const struct worker *w);
 
 /** Where it counts what it decides. */
 void worker_decisions(const struct worker *w, struct stats_decisions *out);
+
+/** Add what its blocks take. Threads: any. */
+void worker_memory(const struct worker *w, struct memory_use *sum);
 
 /** Its own: how few blocks are free. */
 const struct pressure *worker_pressure(const struct worker *w);

@@ -65,6 +65,7 @@ struct conf_listener {
 	struct conf_net allow[CONF_MAX_NETS];
 	size_t allow_count;
 	struct conf_strings keys; /* accepted HEP auth keys; none: not asked */
+	unsigned max_rate;	  /* messages a second of one agent; 0: any number */
 	/* of its TCP side; times in s, 0: without end */
 	unsigned max_connections;
 	unsigned first_message_timeout;

@@ -46,6 +46,7 @@ static inline uint64_t counter_get(const counter *c)
 	  "HEP packets refused, by reason")                                                        \
 	X(denied_key, "heptap_denied_total", "reason=\"key\"", "")                                 \
 	X(denied_off, "heptap_denied_total", "reason=\"off\"", "")                                 \
+	X(denied_limit, "heptap_denied_total", "reason=\"limit\"", "")                             \
 	X(received, "heptap_received_total", "", "messages or HEP records cut from carriers")      \
 	X(incomplete_truncated, "heptap_packets_incomplete_total", "reason=\"truncated\"",         \
 	  "packets of which a part is missing")                                                    \

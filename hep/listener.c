@@ -380,6 +380,11 @@ int listener_new(struct listener **out, const struct listener_socket *sockets, u
 	return HT_OK;
 }
 
+void listener_memory(const struct listener *l, struct memory_use *sum)
+{
+	streams_memory(l->streams, sum);
+}
+
 void listener_free(struct listener *l)
 {
 	if (!l)

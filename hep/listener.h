@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "conf/err.h"
+struct memory_use;
 struct source_counters;
 
 #define LISTENER_BATCH	     64
@@ -87,6 +88,9 @@ void listener_free(struct listener *l);
  * most a second, what comes meanwhile is counted as dropped, and they are closed.
  */
 void listener_run(struct listener *l);
+
+/** Add what its TCP connections take: see streams_memory(). Threads: any. */
+void listener_memory(const struct listener *l, struct memory_use *sum);
 
 /** Threads: any. */
 void listener_stop(struct listener *l);

@@ -12,11 +12,12 @@
 
 #include "conf/clock.h"
 #include "conf/counters.h"
+#include "conf/gauge.h"
 #include "conf/log.h"
+#include "hep/codec.h"
 #include "hep/frame.h"
 #include "hep/listener.h"
 
-#define READ_BYTES	 (256U << 10)
 #define BACKLOG		 1024
 #define ACCEPTS_PER_TURN 64
 #define KEEP_IDLE_S	 60 /* before the first probe */
@@ -37,6 +38,7 @@ struct connection {
 	struct event *event;
 	struct connection *next, *before;
 	struct frame frame;
+	uint32_t counted;	      /* octets of the frame that are in `memory` */
 	uint64_t opened_us, heard_us; /* monotonic */
 	uint64_t begun_us;	      /* when the packet that is not complete began */
 	int fd;
@@ -57,7 +59,11 @@ struct streams {
 	bool is_behind;
 	bool is_accepting;
 	uint8_t *bytes;
+	struct gauge memory; /* octets */
 };
+
+_Static_assert(sizeof(struct connection) + HEP_MAX_BYTES <= STREAMS_CONNECTION_MOST,
+	       "what a connection takes");
 
 int streams_open_tcp(const struct sockaddr *addr, unsigned addr_len)
 {
@@ -76,6 +82,26 @@ int streams_open_tcp(const struct sockaddr *addr, unsigned addr_len)
 		return err;
 	}
 	return fd;
+}
+
+/* ---- memory ---- */
+
+/* Its frame may have grown, or be gone. */
+static void connection_measure(struct connection *c)
+{
+	struct gauge *memory = &c->port->streams->memory;
+
+	if (c->frame.room == c->counted)
+		return;
+	gauge_set(memory, counter_get(&memory->now) - c->counted + c->frame.room);
+	c->counted = c->frame.room;
+}
+
+void streams_memory(const struct streams *s, struct memory_use *sum)
+{
+	memory_use_add_gauge(sum, &s->memory);
+	sum->real_used += counter_get(&s->memory.now);
+	sum->limit += STREAMS_READ;
 }
 
 /* ---- the end of a connection ---- */
@@ -106,6 +132,8 @@ static void connection_close(struct connection *c, counter *reason)
 	connection_unlink(c);
 	event_free(c->event);
 	frame_free(&c->frame);
+	connection_measure(c);
+	gauge_sub(&c->port->streams->memory, sizeof(*c));
 	close(c->fd);
 	free(c);
 }
@@ -162,6 +190,7 @@ static void packet_came(void *ctx, const uint8_t *packet, size_t len)
 	struct streams *s = c->port->streams;
 
 	c->has_spoken = true;
+	connection_measure(c); /* what was put together is still there */
 	s->ops->record(s->ctx, c->port->is.source, packet, len, c->ip);
 }
 
@@ -178,6 +207,7 @@ static int connection_feed(struct connection *c, size_t len)
 	s->ops->begin(s->ctx, clock_wall_us(), s->turn_us);
 	packets = frame_feed(&c->frame, s->bytes, len, packet_came, c);
 	s->ops->end(s->ctx);
+	connection_measure(c);
 	if (packets > 0)
 		c->begun_us = 0;
 	if (frame_held(&c->frame) == 0)
@@ -207,7 +237,7 @@ static size_t connection_read(struct connection *c)
 {
 	struct streams *s = c->port->streams;
 	struct source_counters *counters = c->port->is.counters;
-	ssize_t len = recv(c->fd, s->bytes, READ_BYTES, MSG_DONTWAIT);
+	ssize_t len = recv(c->fd, s->bytes, STREAMS_READ, MSG_DONTWAIT);
 	int err;
 
 	if (len < 0 && (errno == EAGAIN || errno == EINTR))
@@ -234,7 +264,7 @@ static void connection_readable(evutil_socket_t fd, short what, void *arg)
 		all_rest(s);
 		return;
 	}
-	if (connection_read(c) == READ_BYTES)
+	if (connection_read(c) == STREAMS_READ)
 		s->is_behind = true;
 }
 
@@ -278,6 +308,7 @@ static struct connection *connection_new(struct port *p, int fd, const uint8_t i
 	if (c->next)
 		c->next->before = c;
 	s->connections = c;
+	gauge_add(&s->memory, sizeof(*c));
 	return c;
 }
 
@@ -406,12 +437,13 @@ int streams_new(struct streams **out, struct event_base *base, const struct list
 	s->ops = ops;
 	s->ctx = ctx;
 	s->is_accepting = true;
-	s->bytes = malloc(READ_BYTES);
+	s->bytes = malloc(STREAMS_READ);
 	s->look_again = evtimer_new(base, looked_again, s);
 	if (!s->bytes || !s->look_again) {
 		streams_free(s);
 		return -ENOMEM;
 	}
+	gauge_set(&s->memory, STREAMS_READ);
 	*out = s;
 	return HT_OK;
 }

@@ -21,6 +21,7 @@
 struct event_base;
 struct listener_ops;
 struct listener_socket;
+struct memory_use;
 struct sockaddr;
 struct streams;
 
@@ -28,6 +29,10 @@ struct streams;
 
 /** @return the descriptor (>= 0) of a listening socket with SO_REUSEPORT, or -errno. */
 HT_MUST_CHECK int streams_open_tcp(const struct sockaddr *addr, unsigned addr_len);
+
+/* Octets that one connection takes, at most; STREAMS_READ for all of a thread besides. */
+#define STREAMS_CONNECTION_MOST (66U << 10)
+#define STREAMS_READ		(256U << 10)
 
 /** @return HT_OK or -ENOMEM. streams_free() it. */
 HT_MUST_CHECK int streams_new(struct streams **out, struct event_base *base,
@@ -42,6 +47,9 @@ HT_MUST_CHECK int streams_add(struct streams *s, const struct listener_socket *s
 
 /** Time-outs; about once a second. */
 void streams_tend(struct streams *s, uint64_t now_us);
+
+/** Add what its connections take and hold; their limit is somebody else's. Threads: any. */
+void streams_memory(const struct streams *s, struct memory_use *sum);
 
 /** Has a connection more than one turn takes? Then the thread does not nap. Asking forgets it. */
 bool streams_are_behind(struct streams *s);

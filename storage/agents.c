@@ -2,20 +2,23 @@
  * receive threads only try. */
 #include "storage/agents.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "conf/gauge.h"
+#include "conf/log.h"
 #include "conf/rcu.h"
 
-#define BUCKETS	       AGENTS_MAX
 #define SMOOTHING      16 /* one over the weight of a new clock offset */
-#define NEARLY_USED(n) ((n) > AGENTS_MAX - AGENTS_MAX / 4)
 
 struct agent {
 	struct cds_lfht_node node;
@@ -24,7 +27,9 @@ struct agent {
 	struct agent_key key; /* constant while it is in the table, as is the name */
 	char name[AGENT_NAME];
 	uint64_t first_us;
-	_Atomic uint64_t last_us, received, accepted, malformed, denied, bytes;
+	_Atomic uint64_t last_us, received, accepted, malformed, denied, limited, bytes;
+	_Atomic uint64_t granted; /* a second of the monotonic clock, and how many in it */
+	_Atomic uint32_t refused; /* the last second in which one was; 0: none */
 	_Atomic int64_t offset_us;
 	_Atomic bool has_offset;
 	struct agent *next_free;
@@ -33,11 +38,12 @@ struct agent {
 struct agents {
 	struct cds_lfht *table;
 	uint64_t seed;
-	_Atomic uint64_t count, evicted;
-	pthread_mutex_t lock; /* of the free list; a leaf */
+	_Atomic uint64_t count, most, evicted; /* most: that `count` was */
+	pthread_mutex_t lock;		       /* of the free list; a leaf */
 	struct agent *free;
 	struct agent rest; /* who found no place */
-	struct agent pool[AGENTS_MAX];
+	uint32_t room; /* of the pool */
+	struct agent pool[];
 };
 
 static uint64_t key_hash(const struct agents *a, const struct agent_key *key)
@@ -95,6 +101,17 @@ static void name_set(char out[AGENT_NAME], struct view name)
 	out[len] = '\0';
 }
 
+static void count_one(struct agents *a)
+{
+	uint64_t count = atomic_fetch_add_explicit(&a->count, 1, memory_order_relaxed) + 1;
+	uint64_t most = atomic_load_explicit(&a->most, memory_order_relaxed);
+
+	while (count > most &&
+	       !atomic_compare_exchange_weak_explicit(&a->most, &most, count, memory_order_relaxed,
+						      memory_order_relaxed))
+		;
+}
+
 static struct agent *agent_insert(struct agents *a, uint64_t hash, const struct agent_key *key,
 				  struct view name, uint64_t wall_us)
 {
@@ -117,7 +134,7 @@ static struct agent *agent_insert(struct agents *a, uint64_t hash, const struct 
 		pool_give(agent); /* nobody saw it */
 		return caa_container_of(there, struct agent, node);
 	}
-	atomic_fetch_add_explicit(&a->count, 1, memory_order_relaxed);
+	count_one(a);
 	return agent;
 }
 
@@ -136,7 +153,62 @@ struct agent *agents_get(struct agents *a, const struct agent_key *key, struct v
 
 uint32_t agents_number(const struct agents *a, const struct agent *agent)
 {
-	return agent == &a->rest ? AGENTS_MAX : (uint32_t)(agent - a->pool);
+	return agent == &a->rest ? a->room : (uint32_t)(agent - a->pool);
+}
+
+#define GRANTED_BITS  32 /* of `granted`; the second is above them */
+#define QUIET_S	      60
+#define SECOND_OF(at) ((uint32_t)((at) >> GRANTED_BITS))
+#define COUNT_OF(at)  ((uint32_t)(at))
+
+/* The first one that is refused in a second tells whether that is news. */
+static bool refusal_begins(struct agent *agent, uint32_t second)
+{
+	uint32_t last = atomic_load_explicit(&agent->refused, memory_order_relaxed);
+
+	/* another thread may have told of this second already, or of the next */
+	return (int32_t)(second - last) > 0 &&
+	       atomic_compare_exchange_strong_explicit(&agent->refused, &last, second,
+						       memory_order_relaxed,
+						       memory_order_relaxed) &&
+	       (last == 0 || second - last > QUIET_S);
+}
+
+static void refusal_tell(const struct agent *agent, uint32_t most, const char *listener)
+{
+	char address[INET6_ADDRSTRLEN], id[16] = "";
+
+	agent_address(agent->key.ip, address);
+	if (agent->key.has_capture_id)
+		snprintf(id, sizeof(id), "/%" PRIu32, agent->key.capture_id);
+	if (agent == &agent->table->rest)
+		log_warning("hep %s: the agents for which there is no room in the table send more "
+			    "than %" PRIu32 " messages a second: what is above is denied",
+			    listener, most);
+	else
+		log_warning("hep %s: agent %s%s sends more than %" PRIu32
+			    " messages a second: what is above is denied",
+			    listener, address, id, most);
+}
+
+bool agent_may_send(struct agent *agent, uint32_t most, uint64_t mono_us, const char *listener)
+{
+	uint64_t was = atomic_load_explicit(&agent->granted, memory_order_relaxed), next;
+	uint32_t second = (uint32_t)(mono_us / 1000000) + 1; /* 0: never */
+
+	do {
+		if ((int32_t)(second - SECOND_OF(was)) > 0) {
+			next = (uint64_t)second << GRANTED_BITS | 1;
+		} else if (COUNT_OF(was) < most) {
+			next = was + 1;
+		} else {
+			if (refusal_begins(agent, second))
+				refusal_tell(agent, most, listener);
+			return false;
+		}
+	} while (!atomic_compare_exchange_weak_explicit(
+		&agent->granted, &was, next, memory_order_relaxed, memory_order_relaxed));
+	return true;
 }
 
 static void add(_Atomic uint64_t *to, uint64_t n)
@@ -162,6 +234,7 @@ void agent_add(struct agent *agent, const struct agent_tally *tally, uint64_t wa
 	add(&agent->accepted, tally->accepted);
 	add(&agent->malformed, tally->malformed);
 	add(&agent->denied, tally->denied);
+	add(&agent->limited, tally->limited);
 	add(&agent->bytes, tally->bytes);
 	if (tally->has_offset)
 		offset_smooth(agent, tally->offset_us);
@@ -172,7 +245,7 @@ void agent_add(struct agent *agent, const struct agent_tally *tally, uint64_t wa
 
 void agents_sweep(struct agents *a, uint64_t wall_us)
 {
-	uint64_t most = NEARLY_USED(agents_count(a)) ? AGENTS_CROWDED_US : AGENTS_IDLE_US;
+	uint64_t most = agents_count(a) > a->room - a->room / 4 ? AGENTS_CROWDED_US : AGENTS_IDLE_US;
 	struct cds_lfht_iter iter;
 	struct agent *agent;
 
@@ -202,6 +275,7 @@ static void view_take(struct agent *agent, struct agent_view *out)
 		.accepted = atomic_load_explicit(&agent->accepted, memory_order_relaxed),
 		.malformed = atomic_load_explicit(&agent->malformed, memory_order_relaxed),
 		.denied = atomic_load_explicit(&agent->denied, memory_order_relaxed),
+		.limited = atomic_load_explicit(&agent->limited, memory_order_relaxed),
 		.bytes = atomic_load_explicit(&agent->bytes, memory_order_relaxed),
 		.offset_us = atomic_load_explicit(&agent->offset_us, memory_order_relaxed),
 		.has_offset = atomic_load_explicit(&agent->has_offset, memory_order_relaxed),
@@ -227,6 +301,26 @@ void agents_list(struct agents *a, void (*fn)(void *ctx, const struct agent_view
 		fn(ctx, &view);
 }
 
+void agent_address(const uint8_t ip[16], char out[INET6_ADDRSTRLEN])
+{
+	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+
+	if (memcmp(ip, mapped, sizeof(mapped)) == 0)
+		inet_ntop(AF_INET, ip + sizeof(mapped), out, INET6_ADDRSTRLEN);
+	else
+		inet_ntop(AF_INET6, ip, out, INET6_ADDRSTRLEN);
+}
+
+/* The list of free entries goes through all of them. */
+void agents_memory(const struct agents *a, struct memory_use *sum)
+{
+	sum->used += agents_count(a) * sizeof(struct agent);
+	sum->real_used += a->room * sizeof(struct agent);
+	sum->max_used +=
+		atomic_load_explicit(&a->most, memory_order_relaxed) * sizeof(struct agent);
+	sum->limit += a->room * sizeof(struct agent);
+}
+
 uint64_t agents_count(const struct agents *a)
 {
 	return atomic_load_explicit(&a->count, memory_order_relaxed);
@@ -239,22 +333,26 @@ uint64_t agents_evicted(const struct agents *a)
 
 /* ---- life ---- */
 
-int agents_new(struct agents **out)
+int agents_new(struct agents **out, uint32_t most)
 {
-	struct agents *a = calloc(1, sizeof(*a));
+	struct agents *a = calloc(1, sizeof(*a) + most * sizeof(struct agent));
+	unsigned long buckets = 1;
 
 	if (!a)
 		return -ENOMEM;
+	a->room = most;
+	while (buckets < most)
+		buckets *= 2;
 	pthread_mutex_init(&a->lock, NULL);
 	if (getrandom(&a->seed, sizeof(a->seed), 0) == (ssize_t)sizeof(a->seed))
-		a->table = cds_lfht_new_flavor(BUCKETS, BUCKETS, BUCKETS, 0, &urcu_memb_flavor,
+		a->table = cds_lfht_new_flavor(buckets, buckets, buckets, 0, &urcu_memb_flavor,
 					       NULL); /* of fixed size: no helper resizes it */
 	if (!a->table) {
 		agents_free(a);
 		return -ENOMEM;
 	}
 	a->rest.table = a;
-	for (unsigned i = AGENTS_MAX; i-- > 0;) {
+	for (uint32_t i = most; i-- > 0;) {
 		a->pool[i].table = a;
 		a->pool[i].next_free = a->free;
 		a->free = &a->pool[i];

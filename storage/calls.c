@@ -129,6 +129,11 @@ struct call *calls_get(struct rcu_table_thread *th, uint64_t hash, struct view c
 	return call_of(rcu_table_put(th, hash, &callid, now_ms));
 }
 
+uint64_t calls_entry_cost(void)
+{
+	return rcu_table_entry_cost(sizeof(struct call));
+}
+
 int calls_new(struct rcu_table **out, uint32_t entries, unsigned threads)
 {
 	const struct rcu_table_options o = { .entries = entries,

@@ -34,6 +34,9 @@ struct sip;
 /** The table, which is swept, summed and freed as any rcu_table. */
 HT_MUST_CHECK int calls_new(struct rcu_table **out, uint32_t entries, unsigned threads);
 
+/** See rcu_table_entry_cost(). */
+uint64_t calls_entry_cost(void);
+
 /** The hash that the next two take: a batch is hashed, fetched (rcu_table_prefetch), looked up. */
 uint64_t calls_hash(const struct rcu_table *calls, struct view callid);
 

@@ -59,6 +59,11 @@ static bool media_is_over(const struct rcu_entry *e, uint32_t idle_ms)
 	return idle_ms >= MEDIA_IDLE_MS;
 }
 
+uint64_t media_entry_cost(void)
+{
+	return rcu_table_entry_cost(sizeof(struct media));
+}
+
 int media_new(struct rcu_table **out, uint32_t entries, unsigned threads)
 {
 	const struct rcu_table_options o = { .entries = entries,

@@ -21,6 +21,9 @@ struct sdp;
 /** The table, which is swept, summed and freed as any rcu_table. */
 HT_MUST_CHECK int media_new(struct rcu_table **out, uint32_t entries, unsigned threads);
 
+/** See rcu_table_entry_cost(). */
+uint64_t media_entry_cost(void);
+
 /**
  * The addresses of an offer or answer belong to this call from now on.
  * @return HT_OK; HT_EFULL if the Call-ID is empty or too long, or if there was no room for some of

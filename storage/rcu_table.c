@@ -10,6 +10,8 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "conf/gauge.h"
+
 #define CHAIN_MAX      64  /* entries a thread takes and gives back at once */
 #define RETIRES	       64  /* chains of one thread that wait for their grace period */
 #define CANDIDATES     8   /* the oldest of so many is evicted */
@@ -472,6 +474,27 @@ size_t rcu_table_bytes(const struct rcu_table *t)
 	return pool_bytes(t) + (t->bucket_mask + 1) * sizeof(struct cds_lfht_node);
 }
 
+static uint32_t aligned(uint32_t entry_bytes)
+{
+	return (entry_bytes + ENTRY_ALIGN - 1) / ENTRY_ALIGN * ENTRY_ALIGN;
+}
+
+/* The number of buckets is the next power of two. */
+uint64_t rcu_table_entry_cost(uint32_t entry_bytes)
+{
+	return aligned(entry_bytes) + aligned(entry_bytes) / RESERVE_SHARE +
+	       2 * sizeof(struct cds_lfht_node);
+}
+
+void rcu_table_memory(const struct rcu_table *t, struct memory_use *sum)
+{
+	uint64_t limit = rcu_table_bytes(t), buckets = limit - pool_bytes(t);
+
+	sum->used += buckets + rcu_table_sums(t).entries * t->entry_bytes;
+	sum->real_used += buckets + (uint64_t)places_used(t) * t->entry_bytes;
+	sum->limit += limit;
+}
+
 struct rcu_table_thread *rcu_table_thread(struct rcu_table *t, unsigned i)
 {
 	return &t->thread[i];
@@ -502,7 +525,7 @@ static void sizes_set(struct rcu_table *t, const struct rcu_table_options *o)
 	t->reserve = o->entries / RESERVE_SHARE + 2 * t->chain_max;
 	t->places = (uint32_t)(o->entries + in_threads + t->reserve);
 	t->bucket_mask = power_of_two(o->entries) - 1;
-	t->entry_bytes = (o->entry_bytes + ENTRY_ALIGN - 1) / ENTRY_ALIGN * ENTRY_ALIGN;
+	t->entry_bytes = aligned(o->entry_bytes);
 	t->threads = o->threads;
 	t->lookup.match = o->match;
 	t->fill = o->fill;

@@ -29,6 +29,7 @@
 #include "conf/err.h"
 #include "conf/rcu.h"
 
+struct memory_use;
 struct rcu_table;
 struct rcu_table_thread;
 
@@ -150,6 +151,14 @@ struct rcu_table_sums rcu_table_sums(const struct rcu_table *t);
 
 /** The most memory it can use: pool and buckets. */
 size_t rcu_table_bytes(const struct rcu_table *t);
+
+/** Octets that one of many entries costs, at most, its share of the buckets and of the reserve
+ * included. Entries that lie with threads come on top, some hundred for each. */
+uint64_t rcu_table_entry_cost(uint32_t entry_bytes);
+
+/** Add what it uses; buckets count always, places of the pool when an entry is there, and as taken
+ * from the system since they were first used. The most is for the caller to keep. Threads: any. */
+void rcu_table_memory(const struct rcu_table *t, struct memory_use *sum);
 
 /** How long the longest chain behind a bucket is, counted in full. Inside a read-side section; for
  * tests and reports. */

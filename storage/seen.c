@@ -112,6 +112,11 @@ static bool seen_is_over(const struct rcu_entry *e, uint32_t idle_ms)
 	return idle_ms > SEEN_WINDOW_MAX_MS;
 }
 
+uint64_t seen_entry_cost(void)
+{
+	return rcu_table_entry_cost(sizeof(struct seen));
+}
+
 int seen_new(struct rcu_table **out, uint32_t entries, unsigned threads)
 {
 	const struct rcu_table_options o = { .entries = entries,

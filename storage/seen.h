@@ -58,6 +58,9 @@ struct seen_copy {
 /** The table, which is swept, summed and freed as any rcu_table. */
 HT_MUST_CHECK int seen_new(struct rcu_table **out, uint32_t entries, unsigned threads);
 
+/** See rcu_table_entry_cost(). */
+uint64_t seen_entry_cost(void);
+
 /**
  * Hop and hash of a message: source, destination and transport, for TCP and what runs over it
  * without ports. Its `low` is what rcu_table_prefetch() takes. Threads: any.

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "conf/clock.h"
+#include "conf/gauge.h"
 #include "conf/log.h"
 #include "storage/block.h"
 #include "storage/segment.h"
@@ -601,6 +602,7 @@ static int append_to(struct spool *s, struct stream *st, struct block *b)
 {
 	const struct block_head *h;
 	struct segment *seg = NULL;
+	uint64_t bytes;
 	int err = segment_for_append(s, st, &seg);
 
 	if (err < 0)
@@ -620,7 +622,9 @@ static int append_to(struct spool *s, struct stream *st, struct block *b)
 	counter_add(b->is_statistics ? &s->counters.deltas_appended : &s->counters.rows_appended,
 		    h->rows); /* before a writer can see the block */
 	counter_add(&s->counters.blocks_appended, 1);
-	atomic_fetch_add(&s->counters.bytes, h->bytes);
+	bytes = atomic_fetch_add(&s->counters.bytes, h->bytes) + h->bytes;
+	if (bytes > counter_get(&s->counters.most_bytes))
+		counter_add(&s->counters.most_bytes, bytes - counter_get(&s->counters.most_bytes));
 	pthread_mutex_lock(&st->lock);
 	seg->bytes += h->bytes;
 	seg->last_seq = h->seq;
@@ -798,6 +802,17 @@ void spool_tend(struct spool *s, uint64_t now_us)
 			;
 	if (!s->options.in_memory)
 		spool_reserve(s);
+}
+
+/* Its segments are given back as they came, whole. */
+void spool_memory(const struct spool *s, struct memory_use *sum)
+{
+	uint64_t bytes = counter_get(&s->counters.bytes);
+
+	sum->used += bytes;
+	sum->real_used += bytes;
+	sum->max_used += counter_get(&s->counters.most_bytes);
+	sum->limit += s->options.max_bytes;
 }
 
 bool spool_is_in_memory(const struct spool *s)

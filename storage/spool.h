@@ -22,6 +22,7 @@
 #include "conf/err.h"
 
 struct block;
+struct memory_use;
 struct spool;
 
 #define SPOOL_SEGMENT_BYTES \
@@ -85,7 +86,7 @@ struct stream_pos {
 			  try does not report them again */
 };
 
-/* Counted by ht-spool, but for the last two, which several threads change. */
+/* Counted by ht-spool, but for torn_bytes and bytes, which several threads change. */
 struct spool_counters {
 	counter rows_appended; /* of messages */
 	counter deltas_appended;
@@ -95,6 +96,7 @@ struct spool_counters {
 	counter crowded_deltas; /* that did not fit the part of the spool that is theirs */
 	counter torn_bytes;	/* cut from the tails of old streams */
 	counter bytes;		/* on disk now: goes up and down */
+	counter most_bytes;	/* the most that was; ht-spool's */
 } __attribute__((aligned(128)));
 
 /**
@@ -122,6 +124,9 @@ size_t spool_stream_count(const struct spool *s);
 struct stream *spool_stream(struct spool *s, size_t i);
 
 const struct spool_counters *spool_counters(const struct spool *s);
+
+/** Add what one in memory takes of it. Threads: any. */
+void spool_memory(const struct spool *s, struct memory_use *sum);
 
 /** Does it end with the process? */
 bool spool_is_in_memory(const struct spool *s);

@@ -79,6 +79,57 @@ void plan_make(const struct host *host, const struct plan_wish *wish, struct pla
 	out->blocks = blocks_for(wish, out->hep_threads + wish->cap_threads);
 }
 
+static uint64_t least_of(const struct plan_table *t)
+{
+	return t->entries < PLAN_TABLE_LEAST ? t->entries : PLAN_TABLE_LEAST;
+}
+
+/* Products of the largest sizes do not fit in 64 bits. */
+static uint64_t share_of(uint64_t entries, uint64_t room, unsigned __int128 wished)
+{
+	return wished ? (uint64_t)((unsigned __int128)entries * room / wished) : 0;
+}
+
+/* The table whose share is below its least; @p count: none. */
+static unsigned small_find(const struct plan_table *tables, const bool *is_settled, unsigned count,
+			   uint64_t room, unsigned __int128 wished)
+{
+	unsigned i = 0;
+
+	while (i < count &&
+	       (is_settled[i] || share_of(tables[i].entries, room, wished) >= least_of(&tables[i])))
+		i++;
+	return i;
+}
+
+/* One that gets its least leaves less to the others, so that they may come to theirs. */
+bool plan_tables(uint64_t memory, struct plan_table *tables, unsigned count)
+{
+	bool is_settled[PLAN_TABLES_MOST] = { false }, is_enough = true;
+	uint64_t room = memory / 2, cost;
+	unsigned __int128 wished = 0;
+	unsigned small;
+
+	for (unsigned i = 0; i < count; i++)
+		wished += (unsigned __int128)tables[i].entries * tables[i].entry_bytes;
+	if (wished <= room)
+		return true;
+	while ((small = small_find(tables, is_settled, count, room, wished)) < count) {
+		struct plan_table *t = &tables[small];
+
+		wished -= (unsigned __int128)t->entries * t->entry_bytes;
+		t->entries = least_of(t);
+		cost = t->entries * t->entry_bytes;
+		is_enough &= cost <= room;
+		room -= cost <= room ? cost : room;
+		is_settled[small] = true;
+	}
+	for (unsigned i = 0; i < count; i++)
+		if (!is_settled[i])
+			tables[i].entries = share_of(tables[i].entries, room, wished);
+	return is_enough;
+}
+
 uint64_t plan_ring(const struct host *host, unsigned threads, uint64_t packets_per_s)
 {
 	uint64_t burst = packets_per_s / threads * RING_BURST_MS / 1000 * RING_FRAME;

@@ -28,6 +28,24 @@ struct plan {
 
 void plan_make(const struct host *host, const struct plan_wish *wish, struct plan *out);
 
+/* A table of entries in memory. */
+struct plan_table {
+	uint64_t entries;     /* wished; then those that it gets */
+	uint64_t entry_bytes; /* that one costs, all in all; at least 1 */
+};
+
+#define PLAN_TABLES_MOST 8
+#define PLAN_TABLE_LEAST 1024 /* entries that a table keeps, or all it wished if that is less */
+
+/**
+ * Half of `memory` is what all tables may take together: if they wish more, each gets the same part
+ * of what it wished, but not less than PLAN_TABLE_LEAST entries, which the others make up for.
+ *
+ * @param memory  Octets. @param count  At most PLAN_TABLES_MOST.
+ * @return false if even the least of all of them is more than that.
+ */
+bool plan_tables(uint64_t memory, struct plan_table *tables, unsigned count);
+
 /**
  * Octets of a ring for packets of an interface: what comes in half a second, within a sixteenth of
  * the memory for all rings together.

@@ -319,7 +319,7 @@ static void agent_line(void *ctx, const struct agent_view *v)
 		return;
 	}
 	l->count++;
-	control_address(v->key.ip, address);
+	agent_address(v->key.ip, address);
 	if (v->key.has_capture_id)
 		evbuffer_add_printf(l->out,
 				    "heptap_agent_last_seen_seconds{agent=\"%s/%" PRIu32
@@ -433,36 +433,31 @@ static void metrics_database(struct evbuffer *out, const struct stats *st)
 	counter_line(out, "heptap_store_latency_seconds_count", sum);
 }
 
-static uint64_t resident_bytes(void)
+static void memory_line(struct evbuffer *out, const char *group, const char *kind, uint64_t bytes)
 {
-	unsigned long long size, resident = 0;
-	FILE *f = fopen("/proc/self/statm", "re");
+	evbuffer_add_printf(out, "heptap_memory_bytes{group=\"%s\",kind=\"%s\"} %" PRIu64 "\n",
+			    group, kind, bytes);
+}
 
-	if (!f)
-		return 0;
-	if (fscanf(f, "%llu %llu", &size, &resident) != 2)
-		resident = 0;
-	fclose(f);
-	return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+static void metrics_memory(struct evbuffer *out, const struct stats *st)
+{
+	family(out, "heptap_memory_bytes", "gauge", "memory, by group and kind");
+	for (unsigned i = 0; i < st->memory_count; i++) {
+		const struct stats_memory *g = &st->memory[i];
+
+		memory_line(out, g->group, "used", g->used);
+		memory_line(out, g->group, "real_used", g->real_used);
+		memory_line(out, g->group, "max_used", g->max_used);
+		if (g->limit)
+			memory_line(out, g->group, "limit", g->limit);
+	}
+	memory_line(out, "process", "resident", stats_resident_bytes());
 }
 
 static void metrics_process(struct evbuffer *out, const struct stats_sources *from)
 {
 	struct timespec cpu;
 
-	family(out, "heptap_memory_bytes", "gauge", "memory, by group and kind");
-	evbuffer_add_printf(out,
-			    "heptap_memory_bytes{group=\"blocks\",kind=\"reserved\"} %" PRIu64 "\n",
-			    from->block_bytes);
-	if (from->first_bytes)
-		evbuffer_add_printf(
-			out,
-			"heptap_memory_bytes{group=\"first_copies\",kind=\"reserved\"} %" PRIu64
-			"\n",
-			from->first_bytes);
-	evbuffer_add_printf(
-		out, "heptap_memory_bytes{group=\"process\",kind=\"resident\"} %" PRIu64 "\n",
-		resident_bytes());
 	family(out, "heptap_thread_cpu_seconds_total", "counter", "CPU time, by thread");
 	for (unsigned i = 0; i < from->thread_count; i++)
 		if (clock_gettime(from->thread[i].cpu, &cpu) == 0)
@@ -497,6 +492,7 @@ static int answer_metrics(void *ctx, const char *rest, struct evbuffer *out, con
 	metrics_texts(out, &st);
 	metrics_database(out, &st);
 	metrics_rotation(out, from->rotate);
+	metrics_memory(out, &st);
 	metrics_process(out, from);
 	return 200;
 }
@@ -543,7 +539,7 @@ static json_t *status_messages(const struct stats_source *s)
 			shed += s->shed[r][k];
 	return json_pack("{sIsIsIsIsIsIsIsI}", "received", (json_int_t)s->received, "not_sip",
 			 (json_int_t)not_sip, "malformed", (json_int_t)malformed, "denied",
-			 (json_int_t)(s->denied_allow + s->denied_key + s->denied_off), "filtered",
+			 (json_int_t)(s->denied_allow + s->denied_key + s->denied_off + s->denied_limit), "filtered",
 			 (json_int_t)s->filtered, "duplicate", (json_int_t)s->duplicate, "shed",
 			 (json_int_t)shed, "accepted", (json_int_t)s->accepted);
 }
@@ -565,6 +561,25 @@ static json_t *status_rows(const struct stats *st)
 			 (json_int_t)(st->lost_damage + st->lost_shutdown));
 }
 
+static json_t *status_memory(const struct stats *st)
+{
+	json_t *groups = json_array();
+
+	for (unsigned i = 0; i < st->memory_count; i++) {
+		const struct stats_memory *g = &st->memory[i];
+
+		json_array_append_new(
+			groups,
+			json_pack("{sssIsIsIsosb}", "group", g->group, "used", (json_int_t)g->used,
+				  "real_used", (json_int_t)g->real_used, "max_used",
+				  (json_int_t)g->max_used, "limit",
+				  g->limit ? json_integer((json_int_t)g->limit) : json_null(),
+				  "high", g->is_high));
+	}
+	return json_pack("{sIso}", "resident", (json_int_t)stats_resident_bytes(), "groups",
+			 groups);
+}
+
 static int answer_status(void *ctx, const char *rest, struct evbuffer *out, const char **type)
 {
 	const struct stats_sources *from = ctx;
@@ -580,14 +595,15 @@ static int answer_status(void *ctx, const char *rest, struct evbuffer *out, cons
 				      json_pack("{sssoso}", "name", from->source_name[i], "packets",
 						status_packets(&st.source[i]), "messages",
 						status_messages(&st.source[i])));
-	root = json_pack(
-		"{sssssIsbsbsbsososososIs{sfsf}}", "version", HEPTAP_VERSION, "node", from->node,
-		"uptime_s", (json_int_t)((clock_wall_us() - from->started_us) / 1000000),
-		"receiving", atomic_load(from->is_receiving), "storing", st.is_db_up, "spooling",
-		st.is_spool_ok, "packets", status_packets(&st.all), "messages",
-		status_messages(&st.all), "rows", status_rows(&st), "sources", sources,
-		"spool_bytes", (json_int_t)st.spool_bytes, "pressure", shed_reason[SHED_MEMORY],
-		st.pressure[SHED_MEMORY], shed_reason[SHED_SPOOL], st.pressure[SHED_SPOOL]);
+	root = json_pack("{sssssIsbsbsbsososososIsos{sfsf}}", "version", HEPTAP_VERSION, "node",
+			 from->node, "uptime_s",
+			 (json_int_t)((clock_wall_us() - from->started_us) / 1000000), "receiving",
+			 atomic_load(from->is_receiving), "storing", st.is_db_up, "spooling",
+			 st.is_spool_ok, "packets", status_packets(&st.all), "messages",
+			 status_messages(&st.all), "rows", status_rows(&st), "sources", sources,
+			 "spool_bytes", (json_int_t)st.spool_bytes, "memory", status_memory(&st),
+			 "pressure", shed_reason[SHED_MEMORY], st.pressure[SHED_MEMORY],
+			 shed_reason[SHED_SPOOL], st.pressure[SHED_SPOOL]);
 	text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
 	json_decref(root);
 	if (!text)

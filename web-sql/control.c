@@ -1,7 +1,6 @@
 /* Who sends, and switches. */
 #include "web-sql/control.h"
 
-#include <arpa/inet.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,16 +11,6 @@
 #include "web-sql/stats.h"
 
 /* ---- agents ---- */
-
-void control_address(const uint8_t ip[16], char out[INET6_ADDRSTRLEN])
-{
-	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
-
-	if (memcmp(ip, mapped, sizeof(mapped)) == 0)
-		inet_ntop(AF_INET, ip + sizeof(mapped), out, INET6_ADDRSTRLEN);
-	else
-		inet_ntop(AF_INET6, ip, out, INET6_ADDRSTRLEN);
-}
 
 static json_t *json_time(uint64_t wall_us)
 {
@@ -47,15 +36,15 @@ static void agent_list(void *ctx, const struct agent_view *v)
 	char address[INET6_ADDRSTRLEN];
 	json_t *one;
 
-	control_address(v->key.ip, address);
+	agent_address(v->key.ip, address);
 	one = json_pack(
-		"{sssosssssososIsIsIsIsIso}", "address", v->is_rest ? "other" : address,
+		"{sssosssssososIsIsIsIsIsIso}", "address", v->is_rest ? "other" : address,
 		"capture_id", v->key.has_capture_id ? json_integer(v->key.capture_id) : json_null(),
 		"name", v->name, "source", v->is_rest ? "" : l->from->source_name[v->key.source],
 		"first_seen", json_time(v->first_us), "last_seen", json_time(v->last_us),
 		"received", (json_int_t)v->received, "accepted", (json_int_t)v->accepted,
-		"malformed", (json_int_t)v->malformed, "denied", (json_int_t)v->denied, "bytes",
-		(json_int_t)v->bytes, "clock_offset_seconds",
+		"malformed", (json_int_t)v->malformed, "denied", (json_int_t)v->denied, "limited",
+		(json_int_t)v->limited, "bytes", (json_int_t)v->bytes, "clock_offset_seconds",
 		v->has_offset ? json_real((double)v->offset_us / 1e6) : json_null());
 	if (one)
 		json_array_append_new(l->agents, one);

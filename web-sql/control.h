@@ -4,9 +4,6 @@
  * is a struct stats_sources. Threads: main.
  */
 #pragma once
-#include <netinet/in.h>
-#include <stdint.h>
-
 #include "web-sql/http.h"
 
 /** GET: the agents as JSON. */
@@ -17,6 +14,3 @@ int control_capture(void *ctx, const char *rest, struct evbuffer *out, const cha
 
 /** PUT: 200, or 422 and what is wrong. */
 int control_reload(void *ctx, const char *rest, struct evbuffer *out, const char **type);
-
-/** Text of an address that has IPv4 as ::ffff:a.b.c.d. */
-void control_address(const uint8_t ip[16], char out[INET6_ADDRSTRLEN]);

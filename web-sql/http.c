@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "conf/clock.h"
+#include "conf/gauge.h"
 
 struct http {
 	struct event_base *base;
@@ -23,6 +24,7 @@ struct http {
 	uint64_t
 		silent_us[HTTP_MAX_CONNECTIONS]; /* when the others came, monotonic, oldest first */
 	unsigned silent_count;
+	struct gauge memory; /* octets in the buffers of connections */
 };
 
 /* ---- bounds ---- */
@@ -51,6 +53,30 @@ static void accept_if_room(struct http *h)
 	else
 		evconnlistener_disable(h->listener);
 }
+
+/* ---- memory ---- */
+
+static void measure(struct http *h)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned i = 0; i < h->known_count; i++) {
+		struct bufferevent *b = evhttp_connection_get_bufferevent(h->known[i]);
+
+		bytes += evbuffer_get_length(bufferevent_get_input(b)) +
+			 evbuffer_get_length(bufferevent_get_output(b));
+	}
+	gauge_set(&h->memory, bytes);
+}
+
+void http_memory(struct http *h, struct memory_use *sum)
+{
+	measure(h);
+	memory_use_add_gauge(sum, &h->memory);
+	sum->real_used += counter_get(&h->memory.now);
+}
+
+/* ---- connections ---- */
 
 static void second_passed(evutil_socket_t fd, short what, void *ctx)
 {
@@ -211,6 +237,7 @@ static void request_answer(struct evhttp_request *request, void *ctx)
 	free(rest);
 	evhttp_add_header(evhttp_request_get_output_headers(request), "Content-Type", type);
 	evhttp_send_reply(request, code, reason_of(code), out);
+	measure(h); /* the answer waits to be written */
 	evbuffer_free(out);
 }
 

@@ -16,6 +16,7 @@
 #define HTTP_TIMEOUT_S	     10
 
 struct http;
+struct memory_use;
 
 /* Answer a GET: append the body to @p out. @return the status code; @p type is set to the content
  * type. @p rest: what follows a path that ends in a slash,
@@ -44,5 +45,8 @@ HT_MUST_CHECK int http_open(struct http **out, struct event_base *base, const st
  */
 HT_MUST_CHECK int http_serve(struct http *h, const struct http_path *paths, void *ctx,
 			     const char *token);
+
+/** Add what requests and answers on their way take. */
+void http_memory(struct http *h, struct memory_use *sum);
 
 void http_close(struct http *h);

@@ -3,6 +3,7 @@
 #include "web-sql/stats.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "storage/spool.h"
 
@@ -152,6 +153,19 @@ static void decisions_take(const struct stats_sources *from, struct stats *out)
 		out->table[i] = rcu_table_sums(from->table[i].table);
 }
 
+uint64_t stats_resident_bytes(void)
+{
+	unsigned long long size, resident = 0;
+	FILE *f = fopen("/proc/self/statm", "re");
+
+	if (!f)
+		return 0;
+	if (fscanf(f, "%llu %llu", &size, &resident) != 2)
+		resident = 0;
+	fclose(f);
+	return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
 void stats_take(const struct stats_sources *from, struct stats *out)
 {
 	const struct spool_counters *spool = spool_counters(from->spool);
@@ -182,6 +196,7 @@ void stats_take(const struct stats_sources *from, struct stats *out)
 	for (unsigned w = 0; w < from->worker_count; w++)
 		for (unsigned t = 0; t < 256; t++)
 			out->types[t] += counter_get(&from->types(from->ctx, w)[t]);
+	out->memory_count = from->memory ? from->memory(from->ctx, out->memory) : 0;
 	behind_spool = out->stored + out->rejected + out->lost_damage;
 	out->in_spool = out->rows_appended + out->recovered + out->rewound - behind_spool;
 	out->in_memory = out->all.rows_made - out->rows_appended - out->lost_shutdown;

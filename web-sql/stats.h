@@ -68,8 +68,8 @@ struct stats_memory {
 	uint64_t used;	    /* by what is in it now */
 	uint64_t real_used; /* taken from the system for it, free places included */
 	uint64_t max_used;  /* the most that `used` was */
-	uint64_t limit;
-	bool is_high; /* used passed 80 % of the limit, and is not below 70 % since */
+	uint64_t limit;	    /* 0: none in octets */
+	bool is_high;	    /* used passed 80 % of the limit, and is not below 70 % since */
 };
 
 /* Where the numbers are. Set up before threads start, then constant. */
@@ -98,7 +98,8 @@ struct stats_sources {
 	uint64_t first_bytes;		  /* reserved to recognise first copies */
 	unsigned (*pressure)(void *ctx, enum shed_reason reason); /* 0 to PRESSURE_MOST */
 	uint64_t started_us;					  /* wall clock */
-	uint64_t block_bytes;					  /* reserved for blocks */
+	/* fills at most STATS_MAX_MEMORY, @return how many; NULL: nobody asks for it */
+	unsigned (*memory)(void *ctx, struct stats_memory *out);
 	unsigned thread_count;
 	struct {
 		const char *name;
@@ -162,3 +163,6 @@ struct stats {
 };
 
 void stats_take(const struct stats_sources *from, struct stats *out);
+
+/** What the process has in memory, all of it; 0 if that cannot be known. */
+uint64_t stats_resident_bytes(void);

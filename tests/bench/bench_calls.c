@@ -201,7 +201,7 @@ int main(int argc, char **argv)
 	rcu_thread_begin();
 	if (template_count == 0 || conf_read_bytes("bench", "{}", 2, &conf, stderr) < 0 ||
 	    rules_new(&rules) < 0 || snapshot_new(&published, conf, NULL, rules) < 0 ||
-	    agents_new(&agents) < 0)
+	    agents_new(&agents, 16) < 0)
 		return 3;
 	for (int i = 0; i < argc - 3; i++)
 		size_make(&size[i], (uint32_t)atol(argv[i + 3]), agents);

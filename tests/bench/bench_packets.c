@@ -86,7 +86,7 @@ static void make(struct worker **w, struct packets **p)
 	struct conf *conf;
 
 	o.spool_fd = eventfd(0, EFD_NONBLOCK);
-	if (agents_new(&o.agents) < 0 || first_new(&tally.first, 16 << 20) < 0 ||
+	if (agents_new(&o.agents, 16) < 0 || first_new(&tally.first, 16 << 20) < 0 ||
 	    conf_read_bytes("bench", yaml, sizeof(yaml) - 1, &conf, stderr) < 0 ||
 	    rules_new(&rules) < 0 || snapshot_new(&published, conf, NULL, rules) < 0 ||
 	    tables_new(&tables, conf, 1) < 0)

@@ -197,7 +197,7 @@ int main(int argc, char **argv)
 		return 2;
 	o.spool_fd = eventfd(0, EFD_NONBLOCK);
 	rcu_thread_begin();
-	if (agents_new(&o.agents) < 0 || first_new(&tally.first, 16 << 20) < 0)
+	if (agents_new(&o.agents, 16) < 0 || first_new(&tally.first, 16 << 20) < 0)
 		return 3;
 	o.tally = &tally;
 	if (conf_read_bytes("bench", "{}", 2, &conf, stderr) < 0 ||

@@ -130,7 +130,7 @@ def test_full_spool_sheds_by_class_and_whole_dialogs(world):
     for n in range(30):
         flood.send((hep3(sip(n * 1000 + i, "INVITE" if i % 2 else "OPTIONS", 800)) for i in range(1000)), 200)
     m = h.metrics()
-    blocks = m.values['heptap_memory_bytes{group="blocks",kind="reserved"}']
+    blocks = m.values['heptap_memory_bytes{group="blocks",kind="limit"}']
     check(m.values[resident] < before + blocks + 8 * MIB, f"resident: {before} octets, then {m.values[resident]}")
     check_equal(m.lines()[1], 0, "messages")
 

@@ -55,7 +55,7 @@ static inline void rig_make(struct rig *r, const char *yaml)
 	r->spool_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (conf_read_bytes("t", yaml, strlen(yaml), &r->conf, stderr) < 0 ||
 	    rules_new(&r->rules) < 0 || snapshot_new(&r->snapshot, r->conf, NULL, r->rules) < 0 || spool_open(&r->spool, &spool) < 0 ||
-	    agents_new(&r->agents) < 0)
+	    agents_new(&r->agents, r->conf->tables.agents) < 0)
 		abort();
 	o.spool = r->spool;
 	o.tables = &r->tables;
@@ -136,6 +136,7 @@ static inline uint64_t rig_messages_missing(const struct rig *r)
 	       counter_get(&c->malformed_version) + counter_get(&c->malformed_length) +
 	       counter_get(&c->malformed_chunk) + counter_get(&c->malformed_address) +
 	       counter_get(&c->malformed_inflate) + counter_get(&c->denied_off) +
-	       counter_get(&c->denied_allow) + counter_get(&c->denied_key);
+	       counter_get(&c->denied_allow) + counter_get(&c->denied_key) +
+	       counter_get(&c->denied_limit);
 	return counter_get(&c->received) - sum;
 }

@@ -9,6 +9,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "conf/rcu.h"
 #include "storage/layout.h"
@@ -16,12 +18,14 @@
 #define THREADS 4
 #define ROUNDS	20000
 
+#define AGENTS_MAX 4096
+
 static struct agents *agents;
 
 static void start(void)
 {
 	rcu_thread_begin();
-	ck_assert_int_eq(agents_new(&agents), HT_OK);
+	ck_assert_int_eq(agents_new(&agents, AGENTS_MAX), HT_OK);
 }
 
 static void finish(void)
@@ -177,6 +181,149 @@ START_TEST(threads_lose_no_count)
 }
 END_TEST
 
+/* ---- a limit ---- */
+
+#define SECOND 1000000ULL
+
+/* How many of @p n messages at a time one of the agents may send. */
+static unsigned granted_of(uint32_t capture_id, unsigned n, uint32_t most, uint64_t mono_us)
+{
+	struct agent_key k = key_of(capture_id);
+	struct agent *a;
+	unsigned sum = 0;
+
+	rcu_read_begin();
+	a = agents_get(agents, &k, view_of("name"), 1000);
+	for (unsigned i = 0; i < n; i++)
+		sum += agent_may_send(a, most, mono_us, "agents");
+	rcu_read_end();
+	return sum;
+}
+
+START_TEST(an_agent_has_so_many_messages_a_second)
+{
+	ck_assert_uint_eq(granted_of(1, 100, 10, 5 * SECOND), 10);
+	ck_assert_uint_eq(granted_of(1, 100, 10, 6 * SECOND - 1), 0);
+	ck_assert_uint_eq(granted_of(2, 7, 10, 5 * SECOND), 7); /* another has its own */
+	ck_assert_uint_eq(granted_of(2, 7, 10, 5 * SECOND), 3);
+	ck_assert_uint_eq(granted_of(1, 100, 10, 6 * SECOND), 10);
+	ck_assert_uint_eq(granted_of(1, 100, 10, 6 * SECOND - 1), 0); /* who is behind */
+	ck_assert_uint_eq(granted_of(1, 100, 15, 6 * SECOND), 5);     /* the limit was raised */
+	ck_assert_uint_eq(granted_of(1, 100, 5, 6 * SECOND), 0);      /* and lowered */
+	ck_assert_uint_eq(granted_of(1, 100, 5, 3600 * SECOND), 5);
+}
+END_TEST
+
+START_TEST(those_without_a_place_have_what_one_has)
+{
+	for (uint32_t n = 0; n < AGENTS_MAX; n++)
+		hear(n, 1000);
+	ck_assert_uint_eq(granted_of(AGENTS_MAX + 1, 8, 10, SECOND), 8);
+	ck_assert_uint_eq(granted_of(AGENTS_MAX + 2, 8, 10, SECOND), 2);
+	ck_assert_uint_eq(granted_of(1, 8, 10, SECOND), 8);
+}
+END_TEST
+
+/* The log while it is written to a file. */
+struct captured_log {
+	int fd, before;
+};
+
+static struct captured_log log_capture(void)
+{
+	struct captured_log l = { memfd_create("log", 0), dup(STDERR_FILENO) };
+
+	ck_assert_int_ge(l.fd, 0);
+	ck_assert_int_ge(dup2(l.fd, STDERR_FILENO), 0);
+	return l;
+}
+
+/* How often a text is in it. */
+static unsigned log_count(struct captured_log *l, const char *text)
+{
+	static char all[65536];
+	ssize_t len = pread(l->fd, all, sizeof(all) - 1, 0);
+	unsigned n = 0;
+
+	ck_assert_int_ge(len, 0);
+	all[len] = '\0';
+	for (const char *at = all; (at = strstr(at, text)); at++)
+		n++;
+	return n;
+}
+
+static void log_release(struct captured_log *l)
+{
+	dup2(l->before, STDERR_FILENO);
+	close(l->before);
+	close(l->fd);
+}
+
+START_TEST(the_log_tells_when_a_limit_begins)
+{
+	static const char line[] = "agent 192.0.2.1/1 sends more than 10 messages a second";
+	struct captured_log l = log_capture();
+	unsigned at_first, during, soon, later, other, rest;
+
+	(void)granted_of(1, 10, 10, 5 * SECOND);
+	at_first = log_count(&l, line);
+	for (unsigned s = 5; s < 300; s++) /* limited all the time: once */
+		(void)granted_of(1, 100, 10, s * SECOND);
+	during = log_count(&l, line);
+	(void)granted_of(1, 100, 10, (299 + 60) * SECOND);
+	soon = log_count(&l, line);
+	(void)granted_of(1, 100, 10, (299 + 60 + 61) * SECOND);
+	later = log_count(&l, line);
+	(void)granted_of(2, 100, 10, 299 * SECOND);
+	other = log_count(&l, "hep agents: agent 192.0.2.1/2 sends more");
+	for (uint32_t n = 0; n < AGENTS_MAX; n++)
+		hear(n, 1000);
+	(void)granted_of(AGENTS_MAX + 1, 100, 10, 5 * SECOND);
+	(void)granted_of(AGENTS_MAX + 2, 100, 10, 5 * SECOND);
+	rest = log_count(&l, "for which there is no room in the table send more");
+	log_release(&l);
+	ck_assert_uint_eq(at_first, 0);
+	ck_assert_uint_eq(during, 1);
+	ck_assert_uint_eq(soon, 1);
+	ck_assert_uint_eq(later, 2);
+	ck_assert_uint_eq(other, 1);
+	ck_assert_uint_eq(rest, 1);
+}
+END_TEST
+
+#define LIMITED_SECONDS 50
+#define LIMITED_MOST	1000
+
+static _Atomic uint64_t granted;
+
+/* Each thread goes through the seconds by itself, so that some are behind others. */
+static void *send_many(void *arg)
+{
+	uint64_t sum = 0;
+
+	(void)arg;
+	rcu_thread_begin();
+	for (unsigned s = 0; s < LIMITED_SECONDS; s++)
+		sum += granted_of(1, LIMITED_MOST, LIMITED_MOST, s * SECOND);
+	atomic_fetch_add(&granted, sum);
+	rcu_thread_end();
+	return NULL;
+}
+
+START_TEST(threads_share_a_limit)
+{
+	pthread_t thread[THREADS];
+
+	hear(1, 1000); /* two that add it at once may find the pool's lock taken */
+	for (unsigned i = 0; i < THREADS; i++)
+		pthread_create(&thread[i], NULL, send_many, NULL);
+	for (unsigned i = 0; i < THREADS; i++)
+		pthread_join(thread[i], NULL);
+	ck_assert_uint_le(granted, LIMITED_SECONDS * LIMITED_MOST);
+	ck_assert_uint_ge(granted, LIMITED_MOST); /* one ahead of all others takes no second away */
+}
+END_TEST
+
 /* ---- layout ---- */
 
 static const char *name_of(const struct layout *l, uint16_t table, uint16_t kind, uint32_t day,
@@ -226,6 +373,10 @@ int main(void)
 	tcase_add_test(t, who_finds_no_place_is_counted_together);
 	tcase_add_test(t, the_silent_make_room);
 	tcase_add_test(t, threads_lose_no_count);
+	tcase_add_test(t, an_agent_has_so_many_messages_a_second);
+	tcase_add_test(t, those_without_a_place_have_what_one_has);
+	tcase_add_test(t, the_log_tells_when_a_limit_begins);
+	tcase_add_test(t, threads_share_a_limit);
 	suite_add_tcase(s, t);
 	tcase_add_test(names, names_of_tables);
 	suite_add_tcase(s, names);

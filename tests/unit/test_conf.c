@@ -618,6 +618,7 @@ START_TEST(reload_is_enough_for_some_keys)
 	static const char *const reload[] = { "max_clock_skew",
 					      "hep[].allow[]",
 					      "hep[].keys[]",
+					      "hep[].max_rate",
 					      "hep[].max_connections",
 					      "hep[].first_message_timeout",
 					      "hep[].message_timeout",
@@ -838,7 +839,7 @@ static const struct {
 	{ "hep: [{nmae: x}]", "t:1:8: hep[].nmae: unknown key; did you mean name?\n" },
 	{ "hep: [{certificate: x}]",
 	  "t:1:8: hep[].certificate: unknown key; keys here: name, listen, allow, "
-	  "keys, max_connections, first_message_timeout, message_timeout, idle_timeout\n" },
+	  "keys, max_rate, max_connections, first_message_timeout, message_timeout, idle_timeout\n" },
 	{ "a_key_that_is_longer_than_any_key_could_ever_be_and_than_what_is_shown_of_it: 1",
 	  "t:1:1: a_key_that_is_longer_than_any_key_could_ever_be_and_than_wha: unknown key; "
 	  "keys here: " HERE },
@@ -1190,7 +1191,8 @@ START_TEST(print_is_what_the_manual_says)
 		"max_clock_skew: 300\nhep:\n  - name: 'a'\n"
 		"    listen: ['udp:0.0.0.0:9060', 'tcp:0.0.0.0:9060']\n    allow: ['10.0.0.0/8', "
 		"'::1']\n"
-		"    keys: []\n    max_connections: 1024\n    first_message_timeout: 300\n"
+		"    keys: []\n    max_rate: 0\n    max_connections: 1024\n"
+		"    first_message_timeout: 300\n"
 		"    message_timeout: 30\n    idle_timeout: 86400\ncapture: []\nfilters: []\n"
 		"default_action: 'store'\nlegs: "
 		"['X-CID']\ncustom_fields: "

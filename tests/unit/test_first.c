@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+#include "conf/gauge.h"
+
 #define NOW 1700000000U
 
 /* Hashes spread over all bits (splitmix64). */
@@ -79,6 +81,35 @@ START_TEST(without_room_the_oldest_goes_and_that_is_told)
 	for (uint64_t n = 20; n < 28; n++)
 		ck_assert_int_eq(first_see(f, hash_of(n), NOW + 100), FIRST_NEW);
 	first_free(f);
+}
+END_TEST
+
+/* All of a small one is looked at, of a large one a part that tells of the rest. */
+START_TEST(memory_in_use_is_what_still_tells_a_repeat)
+{
+	struct first *f = make(4096), *large = make(64 << 20);
+	struct memory_use m = { 0 };
+
+	first_memory(f, NOW, &m);
+	ck_assert_uint_eq(m.used + m.real_used, 0);
+	ck_assert_uint_eq(m.limit, 4096);
+	for (uint64_t n = 0; n < 50; n++)
+		(void)first_see(f, hash_of(n) + (n << 8), n < 20 ? NOW - 20 : NOW);
+	first_memory(f, NOW, &m);
+	ck_assert_uint_eq(m.used, 50 * 8);
+	ck_assert_uint_eq(m.real_used, 4096);
+	m = (struct memory_use){ 0 };
+	first_memory(f, NOW + 20, &m);
+	ck_assert_uint_eq(m.used, 30 * 8);
+	m = (struct memory_use){ 0 };
+	for (uint64_t n = 0; n < 400000; n++)
+		(void)first_see(large, n * 0x9e3779b97f4a7c15ULL, NOW);
+	first_memory(large, NOW, &m);
+	ck_assert_uint_gt(m.used, 400000 * 8 / 10 * 9);
+	ck_assert_uint_lt(m.used, 400000 * 8 / 10 * 11);
+	ck_assert_uint_eq(m.real_used, m.limit);
+	first_free(f);
+	first_free(large);
 }
 END_TEST
 
@@ -161,6 +192,7 @@ int main(void)
 	tcase_add_test(t, times_that_go_back_are_near_or_far_too);
 	tcase_add_test(t, without_room_the_oldest_goes_and_that_is_told);
 	tcase_add_test(t, memory_is_bounded);
+	tcase_add_test(t, memory_in_use_is_what_still_tells_a_repeat);
 	tcase_add_test(t, of_two_threads_one_is_told_that_it_was_first);
 	suite_add_tcase(s, t);
 	runner = srunner_create(s);

@@ -4,6 +4,7 @@
 
 #include <check.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tests/unit/random.h"
 #include "tune/probe.h"
 
 #define ROWS(table) ((int)(sizeof(table) / sizeof((table)[0])))
@@ -311,6 +313,105 @@ START_TEST(ring_rides_out_a_burst)
 }
 END_TEST
 
+/* ---- tables ---- */
+
+#define TABLES 3
+
+static const struct {
+	const char *what;
+	uint64_t memory;
+	struct plan_table wish[TABLES];
+	uint64_t entries[TABLES];
+	bool is_enough;
+} tables[] = {
+	{ "all fit",
+	  GIB,
+	  { { 1000000, 400 }, { 500000, 100 }, { 1000000, 86 } },
+	  { 1000000, 500000, 1000000 },
+	  true },
+	{ "to the last octet", 2 * MIB, { { 1024, 512 }, { 2048, 256 } }, { 1024, 2048, 0 }, true },
+	{ "one too many for all",
+	  4 * MIB - 2,
+	  { { 8192, 128 }, { 8192, 128 } },
+	  { 8191, 8191, 0 },
+	  true },
+	{ "each the same part",
+	  64 * MIB,
+	  { { 1000000, 128 }, { 500000, 64 }, { 100000, 320 } },
+	  { 174762, 87381, 17476 },
+	  true },
+	{ "the least, and the other gives it",
+	  4 * MIB,
+	  { { 1000000, 1000 }, { 2000, 1024 } },
+	  { 1048, 1024, 0 },
+	  true },
+	{ "a small wish stays",
+	  4 * MIB,
+	  { { 1000000, 1000 }, { 10, 1024 }, { 0, 64 } },
+	  { 2086, 10, 0 },
+	  true },
+	{ "one alone", 64 * MIB, { { 4000000, 512 } }, { 65536, 0, 0 }, true },
+	{ "nothing is wished", 64 * MIB, { { 0, 512 } }, { 0, 0, 0 }, true },
+	{ "more than there are octets",
+	  UINT64_MAX,
+	  { { UINT64_MAX, UINT64_MAX } },
+	  { 1024, 0, 0 },
+	  false },
+	{ "the largest that may be wished",
+	  64 * MIB,
+	  { { 1 << 30, 1 << 20 }, { 1 << 30, 8 } },
+	  { 1024, 1024, 0 },
+	  false },
+	{ "no memory", 0, { { 5000, 100 }, { 100, 100 } }, { 1024, 100, 0 }, false },
+};
+
+START_TEST(tables_take_half_of_the_memory)
+{
+	struct plan_table t[TABLES];
+	bool is_enough;
+
+	memcpy(t, tables[_i].wish, sizeof(t));
+	is_enough = plan_tables(tables[_i].memory, t, TABLES);
+	ck_assert_msg(is_enough == tables[_i].is_enough, "%s: enough?", tables[_i].what);
+	for (unsigned i = 0; i < TABLES; i++) {
+		ck_assert_msg(t[i].entries == tables[_i].entries[i],
+			      "%s: table %u has %" PRIu64 " entries", tables[_i].what, i,
+			      t[i].entries);
+		ck_assert_uint_eq(t[i].entry_bytes, tables[_i].wish[i].entry_bytes);
+	}
+}
+END_TEST
+
+/* What is taken in all, and that nothing is given away but for rounding and what was not wished. */
+START_TEST(tables_of_any_wish_are_within_the_half)
+{
+	struct random r = random_from(0x7ab1e5);
+
+	for (unsigned n = 0; n < 20000; n++) {
+		uint64_t memory = 64 * MIB << random_below(&r, 10), sum = 0, wished = 0, slack = 0;
+		struct plan_table t[TABLES], wish[TABLES];
+
+		for (unsigned i = 0; i < TABLES; i++)
+			wish[i] =
+				(struct plan_table){ random_below(&r,
+								  1U << (1 + random_below(&r, 25))),
+						     64 * (1 + random_below(&r, 16)) };
+		memcpy(t, wish, sizeof(t));
+		ck_assert(plan_tables(memory, t, TABLES));
+		for (unsigned i = 0; i < TABLES; i++) {
+			ck_assert_uint_le(t[i].entries, wish[i].entries);
+			ck_assert(t[i].entries >= PLAN_TABLE_LEAST ||
+				  t[i].entries == wish[i].entries);
+			sum += t[i].entries * t[i].entry_bytes;
+			wished += wish[i].entries * wish[i].entry_bytes;
+			slack += t[i].entry_bytes;
+		}
+		ck_assert_uint_le(sum, memory / 2);
+		ck_assert_uint_ge(sum + slack, wished < memory / 2 ? wished : memory / 2);
+	}
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("plan");
@@ -321,6 +422,8 @@ int main(void)
 
 	tcase_add_loop_test(plan, plan_is_as_it_was_thought_out, 0, ROWS(goldens));
 	tcase_add_test(plan, plan_stays_within_its_bounds);
+	tcase_add_loop_test(plan, tables_take_half_of_the_memory, 0, ROWS(tables));
+	tcase_add_test(plan, tables_of_any_wish_are_within_the_half);
 	tcase_add_loop_test(plan, ring_rides_out_a_burst, 0, ROWS(rings));
 	tcase_add_loop_test(probe, recorded_host_is_read, 0, ROWS(recorded));
 	tcase_add_test(probe, recorded_host_gets_its_plan);

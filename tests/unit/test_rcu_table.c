@@ -11,6 +11,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "conf/gauge.h"
 #include "tests/unit/mallocs.h"
 #include "tests/unit/random.h"
 
@@ -299,6 +300,45 @@ START_TEST(reader_that_stays_makes_no_one_wait)
 	for (uint64_t key = 5000; key < 5010; key++)
 		ck_assert(put_alone(key, 3000));
 	census_take();
+	finish();
+}
+END_TEST
+
+static struct memory_use memory_now(void)
+{
+	struct memory_use m = { 0 };
+
+	rcu_table_memory(table, &m);
+	ck_assert_uint_le(m.used, m.real_used);
+	ck_assert_uint_le(m.real_used, m.limit);
+	ck_assert_uint_eq(m.limit, rcu_table_bytes(table));
+	return m;
+}
+
+/* Entries that went leave their places taken; a full table is near its limit, and costs what was
+ * said beforehand. */
+START_TEST(memory_is_what_entries_take)
+{
+	uint64_t buckets, one = (sizeof(struct item) + 63) / 64 * 64;
+
+	start(10000, 1);
+	buckets = memory_now().used;
+	ck_assert_uint_eq(buckets, 16384 * sizeof(struct cds_lfht_node));
+	ck_assert_uint_eq(memory_now().real_used, buckets);
+	ck_assert_uint_le(memory_now().limit,
+			  10000 * rcu_table_entry_cost(sizeof(struct item)) + 256 * one);
+	for (uint64_t key = 0; key < 500; key++)
+		ck_assert(put_alone(key, 0));
+	ck_assert_uint_eq(memory_now().used, buckets + 500 * one);
+	ck_assert_uint_ge(memory_now().real_used, buckets + 500 * one);
+	ck_assert_uint_le(memory_now().real_used, buckets + 600 * one);
+	(void)rcu_table_sweep(rcu_table_thread(table, 0), 5000, UINT32_MAX);
+	ck_assert_uint_eq(memory_now().used, buckets);
+	ck_assert_uint_ge(memory_now().real_used, buckets + 500 * one);
+	urcu_memb_barrier(); /* they can be used again */
+	for (uint64_t key = 0; key < 10000; key++)
+		ck_assert(put_alone(key, 6000));
+	ck_assert_uint_gt(memory_now().used, memory_now().limit / 10 * 9);
 	finish();
 }
 END_TEST
@@ -683,6 +723,7 @@ int main(void)
 	tcase_add_test(one, full_table_evicts_and_takes_new_ones);
 	tcase_add_test(one, what_is_in_use_is_not_evicted);
 	tcase_add_test(one, reader_that_stays_makes_no_one_wait);
+	tcase_add_test(one, memory_is_what_entries_take);
 	tcase_add_test(one, idle_entries_expire_slice_by_slice);
 	tcase_add_test(one, clock_that_wraps_or_goes_back_expires_nothing_early);
 	tcase_add_test(one, entry_is_used_again_only_after_a_grace_period);

@@ -75,6 +75,18 @@ static uint64_t held_of(const struct sctp *t)
 	return COUNT(t, given) - ended;
 }
 
+/* What is in use of what there may be. */
+static uint64_t memory_used(const struct sctp *t)
+{
+	struct memory_use m = { 0 };
+
+	sctp_memory(t, &m);
+	ck_assert_uint_le(m.used, m.max_used);
+	ck_assert_uint_le(m.max_used, m.real_used);
+	ck_assert_uint_le(m.real_used, m.limit);
+	return m.used;
+}
+
 /* ---- chunks ---- */
 
 enum { LAST = 1, FIRST = 2, WHOLE = 3, UNORDERED = 4 };
@@ -249,6 +261,7 @@ static void run_story(int seed, unsigned loss)
 	ck_assert_uint_eq(COUNT(t, timed_out), 0);
 	sctp_sweep(t, START + SCTP_TIMEOUT_US + s->count + 1);
 	ck_assert_uint_eq(held_of(t), 0);
+	ck_assert_uint_eq(memory_used(t), 0);
 	ck_assert_uint_le(COUNT(t, timed_out), dropped);
 	ck_assert_uint_eq(COUNT(t, evicted) + COUNT(t, oversize), 0);
 	sctp_free(t);
@@ -282,8 +295,10 @@ START_TEST(without_room_the_sums_hold)
 	ck_assert_uint_eq(COUNT(t, given), packets);
 	ck_assert_uint_gt(COUNT(t, evicted), 0);
 	ck_assert_uint_le(held_of(t), 5);
+	ck_assert_int_eq(memory_used(t) > 0, held_of(t) > 0);
 	sctp_drain(t);
 	ck_assert_uint_eq(held_of(t), 0);
+	ck_assert_uint_eq(memory_used(t), 0);
 	sctp_free(t);
 	free(s);
 }

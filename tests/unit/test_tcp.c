@@ -95,6 +95,18 @@ static uint64_t held_of(const struct tcp *t)
 	       counter_get(&c->stale);
 }
 
+/* What is in use of what there may be. */
+static uint64_t memory_used(const struct tcp *t)
+{
+	struct memory_use m = { 0 };
+
+	tcp_memory(t, &m);
+	ck_assert_uint_le(m.used, m.max_used);
+	ck_assert_uint_le(m.max_used, m.real_used);
+	ck_assert_uint_le(m.real_used, m.limit);
+	return m.used;
+}
+
 static bool sink_is(const struct sink *k, const char *text)
 {
 	return k->len == strlen(text) && memcmp(k->bytes, text, k->len) == 0;
@@ -237,8 +249,10 @@ static void run_model(int seed, unsigned losses, bool lies)
 	}
 	add(t, 1, SEGMENT_FIN, isn + 1 + len, NULL, 0, START + count);
 	ck_assert_uint_eq(k.ends, m.frontier == len); /* ends with its last octet, or later */
+	ck_assert(held_of(t) == 0 || memory_used(t) > TCP_SMALL);
 	tcp_drain(t);
 	ck_assert_uint_eq(held_of(t), 0);
+	ck_assert_uint_eq(memory_used(t), 0);
 	check_runs(&m, &k, COUNT(t, gaps), COUNT(t, gap_bytes));
 	tcp_free(t);
 	free(m.bytes);
@@ -600,6 +614,8 @@ START_TEST(flow_that_needs_more_gets_a_large_buffer)
 	}
 	ck_assert_uint_eq(COUNT(t, evicted), 1);
 	ck_assert_uint_eq(k.len, 100000);
+	ck_assert_uint_gt(memory_used(t), TCP_WINDOW);
+	ck_assert_uint_lt(memory_used(t), TCP_WINDOW + TCP_SMALL);
 	tcp_drain(t);
 	ck_assert_uint_eq(k.len, 200000);
 	ck_assert_mem_eq(k.bytes, bytes, 100000);

@@ -28,6 +28,7 @@
 #include "capture/tally.h"
 #include "conf/clock.h"
 #include "conf/conf.h"
+#include "conf/gauge.h"
 #include "conf/log.h"
 #include "conf/rcu.h"
 #include "hep/listener.h"
@@ -195,7 +196,7 @@ static void rig_make(struct rig *r, const struct wish *w)
 	ck_assert_int_eq(spool_open(&r->spool, &spool), HT_OK);
 	r->spool_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	ck_assert_int_ge(r->spool_fd, 0);
-	ck_assert_int_eq(agents_new(&r->agents), HT_OK);
+	ck_assert_int_eq(agents_new(&r->agents, r->conf->tables.agents), HT_OK);
 	o.spool = r->spool;
 	o.tables = &r->tables;
 	o.spool_pressure = &r->spool_pressure;
@@ -245,8 +246,8 @@ static uint64_t outcomes_of(const struct source_counters *c)
 	       counter_get(&c->malformed_chunk) + counter_get(&c->malformed_address) +
 	       counter_get(&c->malformed_inflate) + counter_get(&c->malformed_oversize) +
 	       counter_get(&c->malformed_partial) + counter_get(&c->denied_off) +
-	       counter_get(&c->denied_allow) + counter_get(&c->denied_key) + shed_of(c) +
-	       counter_get(&c->accepted);
+	       counter_get(&c->denied_allow) + counter_get(&c->denied_key) +
+	       counter_get(&c->denied_limit) + shed_of(c) + counter_get(&c->accepted);
 }
 
 static void expect_balance(const struct source_counters *c, uint64_t received)
@@ -752,6 +753,40 @@ START_TEST(key_has_to_be_one_of_those_configured)
 }
 END_TEST
 
+/* One agent over its limit, by the clock of batches; without a key it takes nothing of it. */
+START_TEST(agent_has_so_many_messages_a_second)
+{
+	struct wish w = { .yaml = ONE_LISTENER ", keys: [secret], max_rate: 3 }\n",
+			  .blocks = 4,
+			  .batch_rows = 100,
+			  .batch_us = NEVER_US };
+	struct hep *h = malloc(sizeof(*h));
+	struct rig r;
+
+	rcu_thread_begin();
+	rig_make(&r, &w);
+	hep_sip(h);
+	for (int i = 0; i < 5; i++)
+		give_at(&r, h, WALL_US, 1000000);
+	hep_front(h, 17, WALL_US);
+	chunk(h, 0x0e, "secret", 6);
+	hep_payload(h, SIP_OF("INVITE"));
+	for (int i = 0; i < 5; i++)
+		give_at(&r, h, WALL_US, 1999999);
+	ck_assert_uint_eq(counter_get(&counters(&r)->accepted), 3);
+	ck_assert_uint_eq(counter_get(&counters(&r)->denied_limit), 2);
+	ck_assert_uint_eq(counter_get(&counters(&r)->denied_key), 5);
+	for (int i = 0; i < 5; i++)
+		give_at(&r, h, WALL_US, 2000000);
+	ck_assert_uint_eq(counter_get(&counters(&r)->accepted), 6);
+	ck_assert_uint_eq(counter_get(&counters(&r)->denied_limit), 4);
+	expect_balance(counters(&r), 15);
+	rig_unmake(&r);
+	rcu_thread_end();
+	free(h);
+}
+END_TEST
+
 START_TEST(reload_changes_keys_under_the_receive_thread)
 {
 	static const char fresh_yaml[] = ONE_LISTENER ", keys: [needed] }\n";
@@ -1092,6 +1127,18 @@ static const struct {
 	{ "NOTIFY sip:a@b SIP/2.0\r\nCSeq: 1 NOTIFY\r\nEvent: dialog\r\n\r\n", 4 },
 };
 
+/* Of four. */
+static void expect_blocks(const struct rig *r, uint64_t used, uint64_t most)
+{
+	struct memory_use sum = { 0 };
+
+	worker_memory(r->worker, &sum);
+	ck_assert_uint_eq(sum.used, used * BLOCK_MAX_BYTES);
+	ck_assert_uint_eq(sum.real_used, most * BLOCK_MAX_BYTES);
+	ck_assert_uint_eq(sum.max_used, most * BLOCK_MAX_BYTES);
+	ck_assert_uint_eq(sum.limit, 4 * BLOCK_MAX_BYTES);
+}
+
 START_TEST(message_is_shed_by_class_when_no_block_is_free)
 {
 	struct wish w = { .yaml = ANY, .blocks = 4, .batch_rows = 1, .batch_us = NEVER_US };
@@ -1106,6 +1153,7 @@ START_TEST(message_is_shed_by_class_when_no_block_is_free)
 	hep_sip(h);
 	for (int i = 0; i < 4; i++)
 		give_at(&r, h, WALL_US, 1);
+	expect_blocks(&r, 4, 4);
 	hep_front(h, 17, WALL_US);
 	hep_payload(h, classes[_i].text);
 	give_at(&r, h, WALL_US, 1);
@@ -1125,6 +1173,7 @@ START_TEST(message_is_shed_by_class_when_no_block_is_free)
 	for (int i = 0; i < 4; i++)
 		worker_give_back(r.worker, taken[i]);
 	worker_listener_ops.tend(r.worker, 2); /* nothing is short any more */
+	expect_blocks(&r, 0, 4);
 	ck_assert_uint_gt(pressure_level(worker_pressure(r.worker)), 0);
 	give_at(&r, h, WALL_US, later); /* and has not been for a while */
 	ck_assert_uint_eq(counter_get(&counters(&r)->accepted), 5);
@@ -1539,6 +1588,7 @@ int main(void)
 	tcase_add_test(t, oddities_that_cost_nothing_are_counted_beside);
 	tcase_add_test(t, allow_list_is_that_of_the_source);
 	tcase_add_loop_test(t, key_has_to_be_one_of_those_configured, 0, ROWS(keys));
+	tcase_add_test(t, agent_has_so_many_messages_a_second);
 	tcase_add_test(t, reload_changes_keys_under_the_receive_thread);
 	tcase_add_loop_test(t, time_that_cannot_be_is_replaced, 0, ROWS(times));
 	tcase_add_loop_test(t, node_names_the_agent, 0, ROWS(capture_ids));
