@@ -50,7 +50,7 @@ def test_groups_of_a_server_without_captures(world):
     h = world.heptap(listener="max_connections: 100", top="hep_threads: 1")
     at_first = groups(h)
     check_sane(at_first)
-    check_equal(set(at_first), {"blocks", "first_copies", "agents", "hep_streams", "http", "process"}, "groups")
+    check_equal(set(at_first), {"blocks", "first_copies", "agents", "hep_streams", "http", "process", "calls", "media", "seen"}, "groups")
     check_equal(at_first["agents"]["used"], 0, "agents before any spoke")
     check("limit" not in at_first["http"], "HTTP has a bound on connections, not on octets")
     halves = [h.connect() for _ in range(20)]
