@@ -3,7 +3,7 @@
  * Events: what changed in the numbers of the process since somebody was last told, each change
  * once, as one JSON object. No sockets and no clock: who is told, and when, is web-sql/notify.h.
  *
- * Every object has `event` (README lists them), `id` (grows by one with each object),
+ * Every object has `event` (README lists them), `id` (grows by one),
  * `at` (UTC) and `node`; the rest is of the event. Threads: main, registered with RCU.
  */
 #pragma once

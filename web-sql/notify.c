@@ -11,6 +11,7 @@
 #include "conf/clock.h"
 #include "conf/conf.h"
 #include "conf/log.h"
+#include "conf/net.h"
 #include "web-sql/events.h"
 #include "web-sql/stats.h"
 #include "web-sql/subscribers.h"
@@ -19,6 +20,7 @@ struct receiver {
 	struct conf_endpoint endpoint;
 	int fd; /* connected, so that a refusal is heard of; -1: not yet */
 	bool is_failing;
+	bool is_new; /* has not been told what is wrong */
 };
 
 struct notify {
@@ -26,7 +28,6 @@ struct notify {
 	struct subscribers *subscribers;
 	struct events *events;
 	struct event *each_second;
-	bool is_looking;
 	unsigned seconds; /* since the last beat */
 	struct receiver receivers[CONF_MAX_RECEIVERS];
 	unsigned receiver_count;
@@ -87,7 +88,7 @@ static void receiver_send(struct notify *n, struct receiver *r, const char *line
 		receiver_failed(n, r, err == HT_OK ? -errno : err);
 }
 
-static void receivers_send(struct notify *n, const char *json)
+static void receivers_send(struct notify *n, const char *json, bool only_new)
 {
 	char *line;
 	int len;
@@ -100,16 +101,16 @@ static void receivers_send(struct notify *n, const char *json)
 		return;
 	}
 	for (unsigned i = 0; i < n->receiver_count; i++)
-		receiver_send(n, &n->receivers[i], line, (size_t)len);
+		if (n->receivers[i].is_new || !only_new)
+			receiver_send(n, &n->receivers[i], line, (size_t)len);
 	free(line);
 }
 
-static void receivers_close(struct notify *n)
+static void receivers_close(const struct receiver *receivers, unsigned count)
 {
-	for (unsigned i = 0; i < n->receiver_count; i++)
-		if (n->receivers[i].fd >= 0)
-			close(n->receivers[i].fd);
-	n->receiver_count = 0;
+	for (unsigned i = 0; i < count; i++)
+		if (receivers[i].fd >= 0)
+			close(receivers[i].fd);
 }
 
 /* ---- forms ---- */
@@ -137,7 +138,7 @@ static void tell_all(void *ctx, const char *name, uint64_t id, const char *json)
 	char *text;
 	int len;
 
-	receivers_send(n, json);
+	receivers_send(n, json, false);
 	if (subscribers == 0)
 		return;
 	len = asprintf(&text, SSE_FORM, name, id, json);
@@ -173,7 +174,6 @@ static void second_passed(evutil_socket_t fd, short what, void *ctx)
 	(void)what;
 	if (!is_heard(n)) {
 		event_del(n->each_second);
-		n->is_looking = false;
 		return;
 	}
 	look(n);
@@ -183,13 +183,13 @@ static void second_passed(evutil_socket_t fd, short what, void *ctx)
 	}
 }
 
-/* The first who listens. */
-static void looking_start(struct notify *n, const struct stats *st)
+/* For the first who listens. The timer may still be there for one who has just gone. */
+static bool looking_start(struct notify *n, const struct stats *st)
 {
 	static const struct timeval second = { .tv_sec = 1 };
 
 	events_start(n->events, st, now());
-	n->is_looking = event_add(n->each_second, &second) == 0;
+	return event_add(n->each_second, &second) == 0;
 }
 
 /* ---- who comes ---- */
@@ -207,42 +207,68 @@ int notify_answer(void *ctx, const char *rest, struct evbuffer *out, const char 
 	*type = "text/event-stream";
 	evbuffer_add_printf(out, ":\n\n");
 	stats_take(from, &st);
-	if (n->is_looking) {
+	if (is_heard(n)) {
 		events_look(n->events, &st, now(), (struct events_to){ tell_all, n });
 		events_wrong(n->events, &st, now(), newcomer);
 		return 200;
 	}
-	looking_start(n, &st);
+	if (!looking_start(n, &st))
+		return 503;
 	events_look(n->events, &st, now(), newcomer);
-	return n->is_looking ? 200 : 503;
+	return 200;
 }
 
-static bool is_same(const struct notify *n, const struct conf *conf)
+static void tell_new(void *ctx, const char *name, uint64_t id, const char *json)
 {
-	if (n->receiver_count != conf->events.receiver_count)
-		return false;
-	for (unsigned i = 0; i < n->receiver_count; i++)
-		if (strcmp(n->receivers[i].endpoint.text, conf->events.receivers[i].text) != 0)
-			return false;
-	return true;
+	struct notify *n = ctx;
+
+	(void)name;
+	(void)id;
+	receivers_send(n, json, true);
+}
+
+/* One that stays keeps its socket. @return whether there is another. */
+static bool receivers_replace(struct notify *n, const struct conf *conf)
+{
+	struct receiver old[CONF_MAX_RECEIVERS];
+	unsigned old_count = n->receiver_count;
+	bool any = false;
+
+	memcpy(old, n->receivers, sizeof(old));
+	n->receiver_count = (unsigned)conf->events.receiver_count;
+	for (unsigned i = 0; i < n->receiver_count; i++) {
+		struct receiver *r = &n->receivers[i];
+
+		*r = (struct receiver){ .endpoint = conf->events.receivers[i],
+					.fd = -1,
+					.is_new = true };
+		for (unsigned k = 0; k < old_count && r->is_new; k++) {
+			if (!endpoint_is_equal(&old[k].endpoint, &r->endpoint))
+				continue;
+			*r = old[k];
+			old[k] = old[--old_count];
+		}
+		any |= r->is_new;
+	}
+	receivers_close(old, old_count);
+	return any;
 }
 
 void notify_configure(struct notify *n, const struct conf *conf)
 {
+	bool was_heard = is_heard(n);
 	struct stats st;
 
 	events_silent_after(n->events, conf->events.agent_silent * 1000000ULL);
-	if (is_same(n, conf))
+	if (!receivers_replace(n, conf))
 		return;
-	receivers_close(n);
-	for (size_t i = 0; i < conf->events.receiver_count; i++)
-		n->receivers[i] =
-			(struct receiver){ .endpoint = conf->events.receivers[i], .fd = -1 };
-	n->receiver_count = (unsigned)conf->events.receiver_count;
-	if (n->receiver_count && !n->is_looking) {
-		stats_take(n->from, &st);
-		looking_start(n, &st);
-	}
+	stats_take(n->from, &st);
+	if (was_heard)
+		events_wrong(n->events, &st, now(), (struct events_to){ tell_new, n });
+	else if (!looking_start(n, &st))
+		log_error("events: no timer; receivers are told of reloads alone");
+	for (unsigned i = 0; i < n->receiver_count; i++)
+		n->receivers[i].is_new = false;
 }
 
 void notify_reload(struct notify *n, bool is_taken, const char *text)
@@ -302,7 +328,7 @@ void notify_free(struct notify *n)
 {
 	if (!n)
 		return;
-	receivers_close(n);
+	receivers_close(n->receivers, n->receiver_count);
 	if (n->each_second)
 		event_free(n->each_second);
 	events_free(n->events);
