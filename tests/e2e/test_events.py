@@ -5,6 +5,7 @@ import re
 import select
 import signal
 import socket
+import subprocess
 
 from lib import check, check_equal, chunk, hep3, only_waits, sip, wait_until
 from test_control import put
@@ -327,6 +328,34 @@ def test_too_many_subscribers(world):
         s.close()
     wait_until(lambda: h.metrics().sum("heptap_event_subscribers") == 8, 20, "eight have left")
     check_equal(h.stop(), 0, "exit code")
+
+
+def test_other_clients(world):
+    """HTTP/1.0 gets the same without chunks; a request behind the one that does not end is not answered; who closes his side has left;
+    curl shows each event as it comes."""
+    world.database()
+    h = world.heptap()
+    old, two, half = (socket.create_connection(("127.0.0.1", h.http), 20) for _ in range(3))
+    old.sendall(b"GET /api/events HTTP/1.0\r\n\r\n")
+    two.sendall(b"GET /api/events?x=1 HTTP/1.1\r\nHost: x\r\nLast-Event-ID: 5\r\n\r\nGET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+    curl = subprocess.Popen(["curl", "-sN", f"http://127.0.0.1:{h.http}/api/events"], stdout=subprocess.PIPE)
+    try:
+        wait_until(lambda: h.metrics().sum("heptap_event_subscribers") == 3, 20, "three")
+        half.sendall(b"GET /api/events HTTP/1.1\r\nHost: x\r\n\r\n")
+        check(half.recv(100), "it is answered")
+        half.shutdown(socket.SHUT_WR)
+        while half.recv(4096):
+            pass
+        check_equal(put(h, "/api/reload"), 200, "reload")
+        check_equal([curl.stdout.readline() for _ in range(4)], [b":\n", b"\n", b"event: reload_done\n", b"id: 1\n"], "curl")
+    finally:
+        curl.kill()
+        curl.wait()
+    wait_until(lambda: h.metrics().sum("heptap_event_subscribers") == 2, 20, "curl has left")
+    check_equal(h.stop(), 0, "exit code")
+    texts = [b"".join(iter(lambda: s.recv(4096), b"")) for s in (old, two)]
+    check(b"chunked" not in texts[0] and re.search(rb"\r\n\r\n:\n\nevent: reload_done\nid: 1\ndata: {.*}\n\n$", texts[0]), f"HTTP/1.0: {texts[0]}")
+    check(b"chunked" in texts[1] and texts[1].count(b"HTTP/1.1") == 1, f"two requests: {texts[1]}")
 
 
 def test_who_may_subscribe(world):
