@@ -43,6 +43,7 @@
 #include "tune/plan.h"
 #include "tune/probe.h"
 #include "web-sql/api.h"
+#include "web-sql/notify.h"
 #include "web-sql/stats.h"
 
 #define MAX_HEP_THREADS 64
@@ -562,6 +563,7 @@ static void report(struct server *s)
 static void server_fini(struct server *s)
 {
 	http_close(s->http);
+	notify_free(s->stats.notify);
 	for (int i = 0; i < 4; i++)
 		if (s->signal_event[i])
 			event_free(s->signal_event[i]);
@@ -618,24 +620,37 @@ static int reload(struct server *s, FILE *complaints)
 		log_error("reload: %s; everything stays as it was", ht_strerror(err));
 		return err;
 	}
+	notify_configure(s->stats.notify, conf);
 	old = rcu_swap(s->snapshot, fresh);
 	snapshot_retire(old);
 	log_info("reload: done");
 	return HT_OK;
 }
 
+/* The same as an event. @p text: what is wrong, to be freed, or NULL. */
+static int reload_and_notify(struct server *s, char **text)
+{
+	size_t len;
+	FILE *complaints = open_memstream(text, &len);
+	int err;
+
+	if (!complaints)
+		return -ENOMEM;
+	err = reload(s, complaints);
+	if (fclose(complaints) != 0) {
+		free(*text);
+		*text = NULL;
+	}
+	notify_reload(s->stats.notify, err == HT_OK, *text ? *text : "");
+	return err;
+}
+
 /* On a signal nobody waits for an answer: what is wrong goes to the log. */
 static void reload_and_log(struct server *s)
 {
 	char *text = NULL;
-	size_t len;
-	FILE *complaints = open_memstream(&text, &len);
-	int err;
 
-	if (!complaints)
-		return;
-	err = reload(s, complaints);
-	if (fclose(complaints) == 0 && err < 0)
+	if (reload_and_notify(s, &text) < 0 && text)
 		for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
 			log_error("reload: %s", line);
 	free(text);
@@ -643,7 +658,13 @@ static void reload_and_log(struct server *s)
 
 static int control_reload_now(void *ctx, FILE *complaints)
 {
-	return reload(ctx, complaints);
+	char *text = NULL;
+	int err = reload_and_notify(ctx, &text);
+
+	if (text)
+		fputs(text, complaints);
+	free(text);
+	return err;
 }
 
 static bool control_switch(void *ctx, const char *name, bool on)
@@ -809,6 +830,8 @@ int server_run(const struct conf *conf)
 		err = threads_start(s);
 		memory_setup(s);
 		stats_setup(s);
+		if (err == HT_OK)
+			err = notify_new(&s->stats.notify, s->base, s->http, &s->stats, s->conf);
 		pthread_sigmask(SIG_SETMASK, &mask, NULL);
 		if (err == HT_OK) {
 			atomic_store(&s->is_receiving, true);
@@ -819,6 +842,7 @@ int server_run(const struct conf *conf)
 			sd_notify(0, "STOPPING=1");
 		}
 		threads_stop(s);
+		notify_last(s->stats.notify);
 		report(s);
 	}
 	server_fini(s);

@@ -33,6 +33,7 @@ enum conf_durability { CONF_DURABILITY_SPOOL, CONF_DURABILITY_DISK, CONF_DURABIL
 #define CONF_MAX_KEYS	     16 /* keys of one listener */
 #define CONF_MAX_LEGS	     8	/* headers in `legs` */
 #define CONF_MAX_CUSTOM	     3	/* headers in `custom_fields` */
+#define CONF_MAX_RECEIVERS   8	/* addresses that events are sent to */
 #define CONF_MAX_DAILY_TABLE 42 /* octets of `storage.table` with daily tables; names have 64 */
 
 /* A list of strings; each is owned by the struct conf. */
@@ -149,6 +150,11 @@ struct conf {
 		struct conf_endpoint listen;
 		char *token_file; /* "" for no token */
 	} http;
+	struct {
+		struct conf_endpoint receivers[CONF_MAX_RECEIVERS];
+		size_t receiver_count;
+		unsigned agent_silent; /* s; 0: nobody is told */
+	} events;
 	struct {
 		enum log_level level;
 		enum log_target target;

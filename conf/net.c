@@ -193,6 +193,12 @@ int endpoint_parse_listen(const char *text, struct conf_endpoint *out, char *why
 	return HT_ECONF;
 }
 
+int endpoint_parse_receiver(const char *text, struct conf_endpoint *out, char *why)
+{
+	why[0] = '\0';
+	return strncmp(text, "udp:", 4) == 0 ? endpoint_fill(text, text + 4, out, why) : HT_ECONF;
+}
+
 bool endpoint_is_equal(const struct conf_endpoint *a, const struct conf_endpoint *b)
 {
 	return a->addr_len == b->addr_len && a->is_stream == b->is_stream &&

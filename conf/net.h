@@ -29,4 +29,7 @@ HT_MUST_CHECK int endpoint_parse(const char *text, struct conf_endpoint *out, ch
 /** "udp:ADDRESS:PORT" or "tcp:ADDRESS:PORT". @p why as above. */
 HT_MUST_CHECK int endpoint_parse_listen(const char *text, struct conf_endpoint *out, char *why);
 
+/** "udp:ADDRESS:PORT". @p why as above. */
+HT_MUST_CHECK int endpoint_parse_receiver(const char *text, struct conf_endpoint *out, char *why);
+
 bool endpoint_is_equal(const struct conf_endpoint *a, const struct conf_endpoint *b);

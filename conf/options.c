@@ -15,6 +15,7 @@
 #define ENTRIES(least, most)	  .count_min = (least), .count_max = (most)
 #define COUNTED_IN(field)	  .count_offset = offsetof(struct conf_listener, field)
 #define COUNTED_IN_CAPTURE(field) .count_offset = offsetof(struct conf_capture, field)
+#define COUNTED_IN_CONF(field)	  .count_offset = offsetof(struct conf, field)
 #define RANGE(least, most, of)	  .min = (least), .max = (most), .unit = (of)
 
 #define NETS_AT_HOME "127.0.0.0/8 10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 ::1 fc00::/7"
@@ -223,6 +224,14 @@ static const struct conf_option options[] = {
 	  RANGE(0, 4095, "octets"),
 	  .value = "", IN_CONF(http.token_file),
 	  .help = "file with the token that HTTP clients must show; empty: none" },
+
+	{ .key = "events.receivers[]", .type = CONF_RECEIVER, .when = CONF_RELOAD, RANGE(0, 0, ""),
+	  .value = "", IN_CONF(events.receivers), ENTRIES(0, CONF_MAX_RECEIVERS),
+	  COUNTED_IN_CONF(events.receiver_count),
+	  .help = "addresses that get each event as a datagram" },
+	{ .key = "events.agent_silent", .type = CONF_TIME, .when = CONF_RELOAD,
+	  RANGE(0, 604800, "s"), .value = "300", IN_CONF(events.agent_silent),
+	  .help = "an agent that was not heard for so long is an event; 0: never" },
 
 	{ .key = "log.level", .type = CONF_WORD, .when = CONF_RELOAD, RANGE(0, 0, ""),
 	  .words = "error|warning|info|debug", .value = "info", IN_CONF(log.level),

@@ -23,6 +23,7 @@ enum conf_type {
 	CONF_SIZE,	 /* uint64_t, bytes; may be written with K, M, G or T */
 	CONF_LISTEN,	 /* struct conf_endpoint from udp:ADDRESS:PORT or tcp:ADDRESS:PORT */
 	CONF_ADDRESS,	 /* struct conf_endpoint from ADDRESS:PORT */
+	CONF_RECEIVER,	 /* struct conf_endpoint from udp:ADDRESS:PORT */
 	CONF_NET,	 /* struct conf_net */
 };
 

@@ -415,6 +415,12 @@ static int address_take(const struct conf_option *o, const char *text, void *at,
 	return endpoint_parse(text, at, why);
 }
 
+static int receiver_take(const struct conf_option *o, const char *text, void *at, char *why)
+{
+	(void)o;
+	return endpoint_parse_receiver(text, at, why);
+}
+
 static int net_take(const struct conf_option *o, const char *text, void *at, char *why)
 {
 	(void)o;
@@ -431,6 +437,12 @@ static void address_expects(const struct conf_option *o, char *out, size_t size)
 {
 	(void)o;
 	snprintf(out, size, "ADDRESS:PORT (IPv6 in brackets)");
+}
+
+static void receiver_expects(const struct conf_option *o, char *out, size_t size)
+{
+	(void)o;
+	snprintf(out, size, "udp:ADDRESS:PORT (IPv6 in brackets)");
 }
 
 static void net_expects(const struct conf_option *o, char *out, size_t size)
@@ -494,6 +506,8 @@ static const struct type_ops types[] = {
 	[CONF_LISTEN] = { sizeof(struct conf_endpoint), listen_take, listen_expects, ENDPOINT_OPS },
 	[CONF_ADDRESS] = { sizeof(struct conf_endpoint), address_take, address_expects,
 			   ENDPOINT_OPS },
+	[CONF_RECEIVER] = { sizeof(struct conf_endpoint), receiver_take, receiver_expects,
+			    ENDPOINT_OPS },
 	[CONF_NET] = { sizeof(struct conf_net), net_take, net_expects, net_put, net_cmp,
 		       nothing_fini },
 };

@@ -12,6 +12,7 @@
 #include "conf/version.h"
 #include "storage/agents.h"
 #include "web-sql/control.h"
+#include "web-sql/notify.h"
 #include "web-sql/stats.h"
 
 #define AGENT_SERIES 1000 /* of agents that have one of their own */
@@ -397,6 +398,36 @@ static void metrics_texts(struct evbuffer *out, const struct stats *st)
 					    name[t], st->repaired[t]);
 }
 
+static void metrics_events(struct evbuffer *out, const struct notify *notify)
+{
+	struct notify_counters c;
+
+	notify_counters(notify, &c);
+	single(out, "heptap_events_total", "counter", "events that came up while somebody listened",
+	       c.made);
+	family(out, "heptap_events_sent_total", "counter",
+	       "events sent, one for each who gets it, by kind of listener");
+	evbuffer_add_printf(out,
+			    "heptap_events_sent_total{to=\"receivers\"} %" PRIu64
+			    "\nheptap_events_sent_total{to=\"subscribers\"} %" PRIu64 "\n",
+			    c.sent_receivers, c.sent_subscribers);
+	family(out, "heptap_events_dropped_total", "counter",
+	       "events that did not go out or were refused, by reason");
+	evbuffer_add_printf(out,
+			    "heptap_events_dropped_total{reason=\"memory\"} %" PRIu64
+			    "\nheptap_events_dropped_total{reason=\"receiver\"} %" PRIu64
+			    "\nheptap_events_dropped_total{reason=\"slow\"} %" PRIu64 "\n",
+			    c.dropped_memory, c.dropped_receivers, c.dropped_subscribers);
+	single(out, "heptap_event_subscribers", "gauge", "clients that get events by HTTP now",
+	       c.subscribers);
+	single(out, "heptap_event_subscribers_cut_total", "counter",
+	       "clients that were cut because they did not read", c.subscribers_cut);
+	single(out, "heptap_event_subscribers_refused_total", "counter",
+	       "clients that found no place", c.subscribers_refused);
+	single(out, "heptap_event_receivers", "gauge", "addresses that get events as datagrams",
+	       c.receivers);
+}
+
 static void metrics_rotation(struct evbuffer *out, const struct rotate_counters *c)
 {
 	single(out, "heptap_partitions_made_total", "counter",
@@ -491,6 +522,7 @@ static int answer_metrics(void *ctx, const char *rest, struct evbuffer *out, con
 		metrics_statistics(out, &st.deltas);
 	metrics_texts(out, &st);
 	metrics_database(out, &st);
+	metrics_events(out, from->notify);
 	metrics_rotation(out, from->rotate);
 	metrics_memory(out, &st);
 	metrics_process(out, from);
@@ -619,6 +651,7 @@ const struct http_path api_paths[] = {
 	{ .path = "/readyz", .answer = answer_readyz, .is_open = true },
 	{ .path = "/api/status", .answer = answer_status },
 	{ .path = "/api/agents", .answer = control_agents },
+	{ .path = "/api/events", .answer = notify_answer, .is_stream = true },
 	{ .path = "/api/capture/", .answer = control_capture, .is_put = true },
 	{ .path = "/api/reload", .answer = control_reload, .is_put = true },
 	{ .path = NULL },

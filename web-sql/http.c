@@ -10,6 +10,7 @@
 
 #include "conf/clock.h"
 #include "conf/gauge.h"
+#include "web-sql/subscribers.h"
 
 struct http {
 	struct event_base *base;
@@ -18,6 +19,7 @@ struct http {
 	const struct http_path *paths;
 	void *ctx;
 	char *token;
+	struct subscribers subscribers;
 	struct event *each_second;
 	struct evhttp_connection *known[HTTP_MAX_CONNECTIONS]; /* have sent a request */
 	unsigned known_count;
@@ -101,6 +103,7 @@ static void connection_gone(struct evhttp_connection *connection, void *ctx)
 {
 	struct http *h = ctx;
 
+	subscribers_gone(&h->subscribers, connection);
 	for (unsigned i = 0; i < h->known_count; i++)
 		if (h->known[i] == connection)
 			h->known[i--] = h->known[--h->known_count];
@@ -114,6 +117,7 @@ static void connection_know(struct http *h, struct evhttp_connection *connection
 	for (unsigned i = 0; i < h->known_count; i++)
 		if (h->known[i] == connection)
 			return;
+	evhttp_connection_set_closecb(connection, connection_gone, h);
 	if (h->known_count == HTTP_MAX_CONNECTIONS)
 		return;
 	h->known[h->known_count++] = connection;
@@ -121,7 +125,6 @@ static void connection_know(struct http *h, struct evhttp_connection *connection
 		h->silent_count--;
 		memmove(h->silent_us, h->silent_us + 1, h->silent_count * sizeof(h->silent_us[0]));
 	}
-	evhttp_connection_set_closecb(connection, connection_gone, h);
 }
 
 /* ---- requests ---- */
@@ -181,6 +184,22 @@ static void send_plain(struct evhttp_request *request, int code, const char *rea
 		evbuffer_free(out);
 }
 
+/* Else it is answered. */
+static bool stream_is_possible(struct http *h, struct evhttp_request *request)
+{
+	if (evhttp_request_get_command(request) != EVHTTP_REQ_GET) {
+		send_plain(request, HTTP_BADMETHOD, "Method Not Allowed",
+			   "GET is asked for here\n");
+		return false;
+	}
+	if (!subscribers_have_room(&h->subscribers)) {
+		send_plain(request, HTTP_SERVUNAVAIL, "Service Unavailable",
+			   "there are too many subscribers\n");
+		return false;
+	}
+	return true;
+}
+
 static const char *reason_of(int code)
 {
 	switch (code) {
@@ -225,6 +244,8 @@ static void request_answer(struct evhttp_request *request, void *ctx)
 			   "without http.token_file this is for this host alone\n");
 		return;
 	}
+	if (p->is_stream && !stream_is_possible(h, request))
+		return;
 	out = evbuffer_new();
 	if (!out) {
 		send_plain(request, HTTP_INTERNAL, "Internal Server Error", "out of memory\n");
@@ -235,10 +256,20 @@ static void request_answer(struct evhttp_request *request, void *ctx)
 				0, NULL);
 	code = p->answer(h->ctx, rest ? rest : "", out, &type);
 	free(rest);
+	if (p->is_stream && code == HTTP_OK) {
+		subscribers_add(&h->subscribers, request, type, out);
+		evbuffer_free(out);
+		return;
+	}
 	evhttp_add_header(evhttp_request_get_output_headers(request), "Content-Type", type);
 	evhttp_send_reply(request, code, reason_of(code), out);
 	measure(h); /* the answer waits to be written */
 	evbuffer_free(out);
+}
+
+struct subscribers *http_subscribers(struct http *h)
+{
+	return &h->subscribers;
 }
 
 /* ---- life ---- */

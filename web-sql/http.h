@@ -17,6 +17,7 @@
 
 struct http;
 struct memory_use;
+struct subscribers;
 
 /* Answer a GET: append the body to @p out. @return the status code; @p type is set to the content
  * type. @p rest: what follows a path that ends in a slash,
@@ -32,11 +33,15 @@ struct http_path {
 	http_answer_fn *answer;
 	bool is_open; /* answered without the token too */
 	bool is_put;
+	bool is_stream; /* after 200 the answer goes on: subscribers_send() */
 };
 
 /** Bind the address; http_serve() starts to answer. @return HT_OK or -errno. */
 HT_MUST_CHECK int http_open(struct http **out, struct event_base *base, const struct sockaddr *addr,
 			    socklen_t addr_len);
+
+/** Those who get the streams. */
+struct subscribers *http_subscribers(struct http *h);
 
 /**
  * Answer these paths.

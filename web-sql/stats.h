@@ -29,6 +29,7 @@
 #include "storage/writer.h"
 
 struct agents;
+struct notify;
 struct spool;
 
 #define STATS_MAX_THREADS 96
@@ -107,6 +108,7 @@ struct stats_sources {
 	} thread[STATS_MAX_THREADS];
 	const _Atomic bool *is_receiving;
 	struct agents *agents;
+	struct notify *notify; /* who is told of events */
 	/* what a person can ask for; ctx as above */
 	struct {
 		/* @return false if there is no such source */

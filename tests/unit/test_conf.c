@@ -258,6 +258,8 @@ static void check_defaults(const struct conf *conf)
 	check_default_storage(conf);
 	ck_assert_str_eq(conf->http.listen.text, "127.0.0.1:9080");
 	ck_assert_str_eq(conf->http.token_file, "");
+	ck_assert_uint_eq(conf->events.receiver_count, 0);
+	ck_assert_uint_eq(conf->events.agent_silent, 300);
 	ck_assert_int_eq(conf->log.level, LOG_LEVEL_INFO);
 	ck_assert_int_eq(conf->log.target, LOG_TARGET_STDERR);
 }
@@ -569,7 +571,7 @@ START_TEST(list_takes_as_many_as_it_can_and_no_more)
 
 	if (!conf_option_is_list(o))
 		return;
-	if (o->type == CONF_LISTEN)
+	if (o->type == CONF_LISTEN || o->type == CONF_RECEIVER)
 		head = "udp:[::1]:";
 	else if (o->type == CONF_NET)
 		head = "192.0.2.";
@@ -632,6 +634,8 @@ START_TEST(reload_is_enough_for_some_keys)
 					      "legs[]",
 					      "custom_fields[]",
 					      "duplicates.window",
+					      "events.receivers[]",
+					      "events.agent_silent",
 					      "log.level" };
 	const struct conf_option *o;
 	size_t n = 0;
@@ -721,7 +725,7 @@ END_TEST
 	"default_action, legs, "                                                            \
 	"custom_fields, duplicates, tables, "                                               \
 	"storage, "                                                                         \
-	"http, log\n"
+	"http, events, log\n"
 
 /* clang-format off */
 static const struct {
@@ -758,6 +762,10 @@ static const struct {
 	  "not '9080'\n" },
 	{ "http: {listen: ''}",
 	  "t:1:16: http.listen: expected ADDRESS:PORT (IPv6 in brackets), not ''\n" },
+	{ "events: {receivers: [tcp:1.2.3.4:1]}", "t:1:22: events.receivers[]: expected "
+	  "udp:ADDRESS:PORT (IPv6 in brackets), not 'tcp:1.2.3.4:1'\n" },
+	{ "events: {receivers: [udp:localhost:1]}", "t:1:22: events.receivers[]: expected "
+	  "udp:ADDRESS:PORT (IPv6 in brackets), not 'udp:localhost:1'" NAMES },
 	/* Networks. */
 	{ "hep: [{allow: [home]}]", "t:1:16: hep[].allow[]: " NET "'home'\n" },
 	{ "hep: [{allow: [10.0.0]}]", "t:1:16: hep[].allow[]: " NET "'10.0.0'\n" },
@@ -1155,7 +1163,9 @@ static const char everything[] =
 	"  database: 'true'\n  table: $_0\n  compat: opensips\n  batch_rows: 1\n  batch_ms: 1\n  "
 	"writers: 8\n  partition: hour\n  retention_days: 36500\n  retention_bytes: 3T\n"
 	"  spool: {dir: '- x', max: 1024T, durability: memory}\n"
-	"http: {listen: '[::1]:1', token_file: \"'\"}\nlog: {level: debug, target: syslog}\n";
+	"http: {listen: '[::1]:1', token_file: \"'\"}\n"
+	"events: {receivers: ['udp:[::1]:8888', udp:10.0.0.1:1], agent_silent: 1h}\nlog: {level: "
+	"debug, target: syslog}\n";
 
 START_TEST(print_reads_back_equal)
 {
@@ -1205,7 +1215,8 @@ START_TEST(print_is_what_the_manual_says)
 		"  retention_days: 10\n  retention_bytes: 0\n  spool:\n"
 		"    dir: '/var/spool/heptap'\n"
 		"    max: 20G\n    durability: spool\nhttp:\n"
-		"  listen: '127.0.0.1:9080'\n  token_file: ''\nlog:\n  level: info\n"
+		"  listen: '127.0.0.1:9080'\n  token_file: ''\nevents:\n  receivers: []\n"
+		"  agent_silent: 300\nlog:\n  level: info\n"
 		"  target: stderr\n");
 	conf_free(conf);
 }
@@ -1251,12 +1262,19 @@ static const char *restart_keys(const char *running, const char *fresh)
 START_TEST(key_needs_a_restart_if_its_row_says_so)
 {
 	static const char *const others[] = {
-		[CONF_STRING] = "other",      [CONF_IDENTIFIER] = "other",
-		[CONF_HEADER] = "X-Other",    [CONF_WORD] = NULL,
-		[CONF_NUMBER] = "2",	      [CONF_TIME] = "7",
-		[CONF_SIZE] = "100M",	      [CONF_LISTEN] = "udp:1.1.1.1:1",
-		[CONF_ADDRESS] = "1.1.1.1:1", [CONF_NET] = "1.1.1.1",
-		[CONF_BPF] = "udp",	      [CONF_CONDITION] = "is_request",
+		[CONF_STRING] = "other",
+		[CONF_IDENTIFIER] = "other",
+		[CONF_HEADER] = "X-Other",
+		[CONF_WORD] = NULL,
+		[CONF_NUMBER] = "2",
+		[CONF_TIME] = "7",
+		[CONF_SIZE] = "100M",
+		[CONF_LISTEN] = "udp:1.1.1.1:1",
+		[CONF_ADDRESS] = "1.1.1.1:1",
+		[CONF_NET] = "1.1.1.1",
+		[CONF_RECEIVER] = "udp:1.1.1.1:1",
+		[CONF_BPF] = "udp",
+		[CONF_CONDITION] = "is_request",
 		[CONF_ACTION] = "drop",
 	};
 	const struct conf_option *o = conf_option_at((size_t)_i);
