@@ -134,8 +134,8 @@ static struct call *record_find(struct match *m, struct filter_input *in, enum m
 	return call;
 }
 
-/* An initial request was judged. Inside the same section. */
-static void record_judge(struct match *m, struct call *call, struct match_message *msg)
+/* An initial request was judged. Inside the same section. @return its record, made if need be. */
+static struct call *record_judge(struct match *m, struct call *call, struct match_message *msg)
 {
 	const struct sip *s = msg->in->sip;
 	struct call_verdict mine = { .generation = GENERATION,
@@ -143,19 +143,20 @@ static void record_judge(struct match *m, struct call *call, struct match_messag
 				     .is_invite = view_is(s->method, "INVITE") };
 
 	if (!mine.is_invite && msg->decision.record == FILTER_NONE && !call)
-		return;
+		return NULL;
 	msg->is_told = true;
 	msg->after = MATCH_NONE;
 	if (!call)
 		call = calls_get(rcu_table_thread(m->calls, 0), calls_hash(m->calls, s->callid),
 				 s->callid, now_ms(m));
 	if (!call)
-		return;
+		return NULL;
 	if (msg->decision.record != FILTER_NONE)
 		mine.rule = (uint32_t)msg->decision.record;
 	if (!msg->decision.is_unsure)
 		(void)call_judge(call, mine);
 	msg->after = verdict_read(call_verdict(call), &msg->names);
+	return call;
 }
 
 /* As main does it for a server: so many at a time that all are looked at once a minute. */
@@ -213,7 +214,9 @@ static void judge(struct match *m, struct msg *msg, const struct sip *sip, uint6
 	filter_explain(m->filter, m->thread, &in, &message.decision,
 		       match_print_begin(m->printer, &message));
 	if (sip && filter_is_initial(sip) && sip->callid.len && may_have_record(sip))
-		record_judge(m, call, &message);
+		call = record_judge(m, call, &message);
+	if (sip && call) /* how old it may grow depends on what became of the call */
+		(void)call_note(call, sip, msg->ts_us);
 	rcu_read_end();
 	count(m, &message.decision);
 	if (!match_print_end(m->printer, is_shown(m, &message.decision)))
