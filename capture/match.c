@@ -437,11 +437,14 @@ static bool is_blank(const uint8_t *text, size_t len)
 static void hint(const struct match *m, struct view text)
 {
 	static bool is_hinted;
+	uint32_t front = 0;
 
-	for (uint32_t i = 1; i < text.len && !is_hinted; i++) {
+	while (front < text.len && (text.at[front] == '\r' || text.at[front] == '\n'))
+		front++;
+	for (uint32_t i = front + 1; i < text.len && !is_hinted; i++) {
 		struct view rest = { text.at + i, text.len - i };
 
-		if (text.at[i - 1] != '\n' || i < 4 || sip_stream_begins(rest, true) != 1)
+		if (text.at[i - 1] != '\n' || sip_stream_begins(rest, true) != 1)
 			continue;
 		fprintf(stderr,
 			"heptap: message %" PRIu64 ": a line within looks like the next message; "

@@ -272,6 +272,21 @@ def test_shown(world):
     check_equal(trunk["decided_by"], {"test": 'user_agent != "bad"', "holds": True, "field": "user_agent", "value": ""}, "what decided")
 
 
+def test_given_up(world):
+    """An expression that reaches its limit keeps the message, whatever the rules say, and that is shown and counted."""
+    h = world_of(world, [("slow", "body =~ '^(a+)+$'", "drop", "message"), ("table", "method == 'BYE'", "store", "message")], default="drop")
+    h.file.write_text(h.file.read_text().replace("name: 'table',", "name: 'table', table: other,"))
+    messages = joined(request(body="a" * 2000 + "b"), request(body="a"), request(method="BYE", call="c2"))
+    out, _ = run(h, stdin=messages)
+    check(re.search(rb"^   \?    slow \(drop, scope message\): body =~ '\^\(a\+\)\+\$' was given up: body is \"a+\" and 1882 octets more\n"
+                    rb"   stored: an expression reached its limit\n2 ", out, re.M), out.decode())
+    check(b"   stored by table (store); in table other\n" in out and b"stored since an expression reached its limit: 1\n" in out, out.decode())
+    got, summary = run_json(h, stdin=messages)
+    check_equal([(m["rule"], m["stored"], m["unsure"], m["table"]) for m in got],
+                [(None, True, True, ""), ("slow", False, False, ""), ("table", True, False, "other")], "decisions")
+    check_equal((got[0]["rules"][0]["matches"], [summary[k] for k in ("judged", "stored", "unsure")]), (None, [3, 2, 1]), "sums")
+
+
 def test_hostile_text(world):
     """Whatever is in a message, a terminal gets no control character of it, and JSON stays JSON."""
     evil = b"\x1b]0;x\x07\x00\x7f\xc2\x9b31m\xe2\x80\xae\xff\xc3\"\\\t" + "ü".encode()
