@@ -132,7 +132,7 @@ static void tend(struct file_source *f)
 /* @return frames; 0 at the end; an error. -EINTR: nothing came, or there is no room. */
 static int batch_read(struct file_source *f)
 {
-	if (worker_has_room(f->is.worker))
+	if (!f->is.worker || worker_has_room(f->is.worker))
 		return pcap_file_batch(f->file, &ops, f, FRAMES_A_BATCH);
 	pause_ms(f, ROOM_MS);
 	return -EINTR;
@@ -175,7 +175,7 @@ const struct pcap_file *file_source_file(const struct file_source *f)
 void file_source_end(struct file_source *f)
 {
 	packets_drain(f->is.packets);
-	while (!worker_flush(f->is.worker) && atomic_load(&f->is_patient)) {
+	while (f->is.worker && !worker_flush(f->is.worker) && atomic_load(&f->is_patient)) {
 		poll(NULL, 0, ROOM_MS);
 		(void)packets_file_ops.tend(f->is.packets, clock_mono_us());
 	}
@@ -242,7 +242,8 @@ int file_source_new(struct file_source **out, const struct file_source_options *
 		free(f);
 		return -errno;
 	}
-	worker_wait_for_blocks(options->worker, &f->is_patient);
+	if (options->worker)
+		worker_wait_for_blocks(options->worker, &f->is_patient);
 	*out = f;
 	return HT_OK;
 }

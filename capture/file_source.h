@@ -20,8 +20,8 @@ struct worker;
 
 struct file_source_options {
 	struct packets *packets;
-	struct worker *worker;
-	const char *bpf; /* only frames that it takes are looked at; "": all of them */
+	struct worker *worker; /* NULL: who takes the messages always has room */
+	const char *bpf;       /* only frames that it takes are looked at; "": all of them */
 	/* Called between batches; NULL: nobody wants to know. */
 	void (*tell)(void *ctx, const struct file_source *f);
 	void *ctx;

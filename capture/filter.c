@@ -92,9 +92,13 @@ const counter *filter_thread_unsure(const struct filter_thread *t)
 	return &t->unsure;
 }
 
+/* Deciding and explaining are the same lines, compiled twice: where the teller is the constant
+ * NULL, nothing of it is left. */
+#define TWICE static inline __attribute__((always_inline))
+
 /* ---- tests: 1 holds, 0 does not, -1 cannot be told ---- */
 
-static int test_nets(struct filter_fields *f, const struct filter_test *t)
+TWICE int test_nets(struct filter_fields *f, const struct filter_test *t)
 {
 	uint8_t ip[16];
 
@@ -102,7 +106,7 @@ static int test_nets(struct filter_fields *f, const struct filter_test *t)
 	       conf_net_has(t->nets, t->net_count, ip);
 }
 
-static int test_texts(struct filter_fields *f, const struct filter_test *t)
+TWICE int test_texts(struct filter_fields *f, const struct filter_test *t)
 {
 	struct view v = filter_text(f, t->left);
 
@@ -114,7 +118,7 @@ static int test_texts(struct filter_fields *f, const struct filter_test *t)
 	return test_nets(f, t);
 }
 
-static int test_ranges(struct filter_fields *f, const struct filter_test *t)
+TWICE int test_ranges(struct filter_fields *f, const struct filter_test *t)
 {
 	uint64_t n;
 
@@ -127,14 +131,14 @@ static int test_ranges(struct filter_fields *f, const struct filter_test *t)
 	return 0;
 }
 
-static int test_same_text(struct filter_fields *f, const struct filter_test *t)
+TWICE int test_same_text(struct filter_fields *f, const struct filter_test *t)
 {
 	struct view a = filter_text(f, t->left), b = filter_text(f, t->right);
 
 	return a.len == b.len && (a.len == 0 || memcmp(a.at, b.at, a.len) == 0);
 }
 
-static int test_same_address(struct filter_fields *f, const struct filter_test *t)
+TWICE int test_same_address(struct filter_fields *f, const struct filter_test *t)
 {
 	uint8_t a[16], b[16];
 
@@ -142,7 +146,7 @@ static int test_same_address(struct filter_fields *f, const struct filter_test *
 	       memcmp(a, b, sizeof(a)) == 0;
 }
 
-static int test_numbers(struct filter_fields *f, const struct filter_test *t)
+TWICE int test_numbers(struct filter_fields *f, const struct filter_test *t)
 {
 	uint64_t a, b;
 
@@ -154,7 +158,7 @@ static int test_numbers(struct filter_fields *f, const struct filter_test *t)
 }
 
 /* One look at a field is for all expressions that are looked for in it. */
-static bool is_possible(struct filter_fields *f, const struct filter_test *t)
+TWICE bool is_possible(struct filter_fields *f, const struct filter_test *t)
 {
 	unsigned number = t->probe - 1U;
 	struct view v;
@@ -167,14 +171,14 @@ static bool is_possible(struct filter_fields *f, const struct filter_test *t)
 	return filter_probe_allows(t, &f->probed[number]);
 }
 
-static int test_regex(struct filter_thread *thread, const struct filter_test *t)
+TWICE int test_regex(struct filter_thread *thread, const struct filter_test *t)
 {
 	struct view v = filter_text(&thread->fields, t->left);
 
 	return filter_regex_match(t->regex, thread->matcher, v.at, v.len);
 }
 
-static int test_run(struct filter_thread *thread, const struct filter_test *t)
+TWICE int test_run(struct filter_thread *thread, const struct filter_test *t)
 {
 	struct filter_fields *f = &thread->fields;
 
@@ -201,13 +205,16 @@ static int test_run(struct filter_thread *thread, const struct filter_test *t)
 	return 0;
 }
 
-static int rule_run(const struct filter_program *p, struct filter_thread *thread, uint32_t first)
+TWICE int rule_run(const struct filter_program *p, struct filter_thread *thread, uint32_t first,
+		   const struct filter_teller *teller)
 {
 	uint32_t at = first;
 
 	while (at < FILTER_NO) {
 		int holds = test_run(thread, &p->tests[at]);
 
+		if (teller)
+			teller->test(teller->ctx, &p->tests[at], holds);
 		if (holds < 0)
 			return holds;
 		at = holds ? p->tests[at].yes : p->tests[at].no;
@@ -229,15 +236,18 @@ static bool makes_record(const struct sip *sip)
 	return !view_is(sip->method, "OPTIONS") && !view_is(sip->method, "REGISTER");
 }
 
-static int find_rule(const struct filter_program *p, struct filter_thread *thread,
-		     const struct filter_input *in, bool is_initial, struct filter_decision *out)
+TWICE int find_rule(const struct filter_program *p, struct filter_thread *thread,
+		    const struct filter_input *in, bool is_initial, struct filter_decision *out,
+		    const struct filter_teller *teller)
 {
 	for (uint32_t i = 0; i < p->rule_count; i++) {
 		const struct filter_rule *r = &p->rules[i];
-		int matches = r->scope == FILTER_SCOPE_DIALOG && !is_initial
-				      ? in->record == (int)i
-				      : rule_run(p, thread, r->first);
+		bool by_record = r->scope == FILTER_SCOPE_DIALOG && !is_initial;
+		int matches =
+			by_record ? in->record == (int)i : rule_run(p, thread, r->first, teller);
 
+		if (teller)
+			teller->rule(teller->ctx, i, by_record, matches);
 		out->is_unsure = matches < 0;
 		if (matches)
 			return matches < 0 ? FILTER_NONE : (int)i;
@@ -293,8 +303,8 @@ static bool is_stored(struct filter *f, struct filter_thread *t, const struct fi
 	return true;
 }
 
-void filter_decide(struct filter *f, struct filter_thread *t, const struct filter_input *in,
-		   struct filter_decision *out)
+TWICE void judge(struct filter *f, struct filter_thread *t, const struct filter_input *in,
+		 struct filter_decision *out, const struct filter_teller *teller)
 {
 	const struct filter_program *p = f->program;
 	bool is_initial = in->sip && !in->is_kept && filter_is_initial(in->sip);
@@ -302,7 +312,7 @@ void filter_decide(struct filter *f, struct filter_thread *t, const struct filte
 
 	*out = (struct filter_decision){ .record = FILTER_NONE, .table = "", .is_stored = true };
 	filter_fields_begin(&t->fields, p, in);
-	out->rule = find_rule(p, t, in, is_initial, out);
+	out->rule = find_rule(p, t, in, is_initial, out, teller);
 	if (out->is_unsure) {
 		counter_add(&t->unsure, 1);
 		return;
@@ -316,4 +326,21 @@ void filter_decide(struct filter *f, struct filter_thread *t, const struct filte
 		out->record = out->rule;
 	out->table = r->table;
 	out->is_stored = is_stored(f, t, &r->verdict, (size_t)out->rule, in->mono_us);
+}
+
+void filter_decide(struct filter *f, struct filter_thread *t, const struct filter_input *in,
+		   struct filter_decision *out)
+{
+	judge(f, t, in, out, NULL);
+}
+
+void filter_explain(struct filter *f, struct filter_thread *t, const struct filter_input *in,
+		    struct filter_decision *out, const struct filter_teller *teller)
+{
+	judge(f, t, in, out, teller);
+}
+
+struct view filter_value(struct filter_thread *t, struct filter_operand field)
+{
+	return filter_text(&t->fields, field);
 }

@@ -46,6 +46,16 @@ struct filter_decision {
 	const char *table; /* "": none is asked for */
 };
 
+/* Who wants to know why. */
+struct filter_teller {
+	/* A test was made; 1: it holds, 0: it does not, -1: it was given up. */
+	void (*test)(void *ctx, const struct filter_test *test, int holds);
+	/* A rule was tried: all of its tests were told before; or, if @p by_record, the record
+	 * alone says whether it matches. 1, 0, -1 as above. */
+	void (*rule)(void *ctx, uint32_t rule, bool by_record, int matches);
+	void *ctx;
+};
+
 /**
  * @param program  Becomes the filter's, also after an error.
  * @return HT_OK or -ENOMEM.
@@ -69,6 +79,14 @@ const counter *filter_thread_unsure(const struct filter_thread *t);
  */
 void filter_decide(struct filter *f, struct filter_thread *t, const struct filter_input *in,
 		   struct filter_decision *out);
+
+/** The same, and tell on the way what it is judged by. */
+void filter_explain(struct filter *f, struct filter_thread *t, const struct filter_input *in,
+		    struct filter_decision *out, const struct filter_teller *teller);
+
+/** A field as text, of the message that @p t judges: called by a teller. Lasts until the next one
+ * is asked for. */
+struct view filter_value(struct filter_thread *t, struct filter_operand field);
 
 /** Does it begin a dialog, or may it: a request without a To tag, but ACK and CANCEL? */
 bool filter_is_initial(const struct sip *sip);

@@ -526,29 +526,6 @@ static int run(struct import *m)
 
 /* ---- making everything ---- */
 
-static void capture_choose(struct import *m)
-{
-	static const unsigned usual[] = { 5060, 5061 };
-	const struct import_wish *w = m->wish;
-	struct conf_capture *c = &m->capture;
-
-	*c = (struct conf_capture){ .bpf = "", .port_count = 2 };
-	memcpy(c->ports, usual, sizeof(usual));
-	if (m->conf->capture_count)
-		*c = m->conf->capture[0];
-	if (w->port_count) {
-		c->bpf = "";
-		c->port_count = w->port_count;
-		memcpy(c->ports, w->ports, sizeof(c->ports));
-	}
-	if (w->hep_port_count) {
-		c->hep_port_count = w->hep_port_count;
-		memcpy(c->hep_ports, w->hep_ports, sizeof(c->hep_ports));
-	}
-	if (w->bpf)
-		c->bpf = (char *)w->bpf; /* only read */
-}
-
 static int spool_make(struct import *m)
 {
 	struct spool_options o = { .dir = "memory",
@@ -692,7 +669,7 @@ int import_command(const struct conf *conf, const struct import_wish *wish)
 	m->conf = conf;
 	m->wish = wish;
 	m->source = (unsigned)conf->hep_count;
-	capture_choose(m);
+	packet_wish_choose(&wish->packets, conf, &m->capture);
 	rcu_thread_begin();
 	code = files_look(m);
 	if (code == EXIT_DONE)

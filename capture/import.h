@@ -7,13 +7,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "capture/words.h"
 #include "conf/conf.h"
 
 /* What the words behind the command ask for. */
 struct import_wish {
-	unsigned ports[CONF_MAX_PORTS], hep_ports[CONF_MAX_PORTS];
-	unsigned port_count, hep_port_count; /* 0: as the configuration has it */
-	const char *bpf;		     /* NULL: as the configuration has it */
+	struct packet_wish packets;
 	uint64_t first; /* number of the packet that the first file is read from; from 1 */
 	char **files;	/* "-": standard input, once at most */
 	int file_count;

@@ -8,6 +8,7 @@
 
 #include "capture/client.h"
 #include "capture/import.h"
+#include "capture/match.h"
 #include "capture/replay.h"
 #include "capture/schema_command.h"
 #include "capture/server.h"
@@ -159,6 +160,24 @@ static int command_import(const char *file, int argc, char **argv)
 	return code;
 }
 
+static int command_match(const char *file, int argc, char **argv)
+{
+	struct match_wish wish;
+	char why[WHY_BYTES];
+	struct conf *conf;
+	int code;
+
+	if (!match_words(argc, argv, &wish, why))
+		return usage(why, NULL);
+	code = conf_load(file, 0, &conf);
+	if (code != EXIT_DONE)
+		return code;
+	log_open(conf->log.level, LOG_TARGET_STDERR);
+	code = match_command(conf, &wish);
+	conf_free(conf);
+	return code;
+}
+
 /* ---- to the running server ---- */
 
 static int ask_server(const char *file, int words_left, const char *path)
@@ -270,6 +289,25 @@ static const struct command commands[] = {
 	  "refused, 3 if "
 	  "it could not be done.\n",
 	  command_replay },
+	{ "match", " -c FILE [OPTIONS] [-r CAPTURE]",
+	  "which filter rule decides, message by message",
+	  "\nCAPTURE is a pcap or pcapng file, or - for standard input. Without it standard input "
+	  "is "
+	  "SIP messages,\na line of --- between two of them.\n\n"
+	  "  --only RULE          show only what this rule decides (default_action: what none "
+	  "does)\n"
+	  "  --tests              show all tests that were made, not only the one that settled a "
+	  "rule\n"
+	  "  --summary            show no message, only how often each rule decided\n"
+	  "  --json               an object of JSON for each message, and one for the summary\n"
+	  "  --source NAME        listener or capture that the messages come by\n"
+	  "  --ports, --hep-ports, --bpf  of a capture: as of import\n"
+	  "  --src, --dst 192.0.2.1:5060, --transport udp, --agent NAME  of messages: what they do "
+	  "not say themselves\n\n"
+	  "Nothing is stored and no server is asked. Exit 0 if all of it was judged; 1 if it is no "
+	  "capture or no SIP,\nor is damaged, or the rule of --only decided nothing; 3 if it could "
+	  "not be done or was interrupted.\n",
+	  command_match },
 	{ "reload", " -c FILE", "the running server reads its configuration again",
 	  "\nWhat is wrong changes nothing and is printed. Exit 0 if it was done, 1 if something "
 	  "is "

@@ -46,6 +46,8 @@ struct packets {
 		counter carriers; /* but those of TCP and SCTP */
 	} ends __attribute__((aligned(128)));
 	struct packets_options is;
+	struct packets_taker take;
+	void *taker;
 	struct tcp *tcp;
 	struct sctp *sctp;
 	struct stream stream;
@@ -116,7 +118,7 @@ static void sip_take(struct packets *p, const struct addr *src, const struct add
 			 .ip_proto = transport,
 			 .type = HEP_TYPE_SIP };
 
-	worker_sip_seen(p->is.worker, p->is.source, &m);
+	p->take.sip(p->taker, p->is.source, &m);
 }
 
 /* The number of an IPv4 packet tells one that was mirrored twice from one that was sent twice. */
@@ -131,7 +133,7 @@ static void udp_message(struct packets *p, const struct decoded *d)
 			 .has_ip_id = d->has_ip_id && d->src.family == FAMILY_IPV4,
 			 .ip_id = (uint16_t)d->ip_id };
 
-	worker_sip_seen(p->is.worker, p->is.source, &m);
+	p->take.sip(p->taker, p->is.source, &m);
 }
 
 static void hep_take(struct packets *p, const struct addr *src, uint64_t ts_us, struct view packet)
@@ -144,7 +146,7 @@ static void hep_take(struct packets *p, const struct addr *src, uint64_t ts_us, 
 		memcpy(ip, mapped, sizeof(mapped));
 		memcpy(ip + sizeof(mapped), src->ip, 4);
 	}
-	worker_hep_seen(p->is.worker, p->is.source, packet, ip, ts_us);
+	p->take.hep(p->taker, p->is.source, packet, ip, ts_us);
 }
 
 /* ---- UDP ---- */
@@ -326,7 +328,7 @@ static void on_begin(void *ctx, uint64_t wall_us, uint64_t mono_us)
 	struct packets *p = ctx;
 
 	p->wall_us = wall_us;
-	worker_listener_ops.begin(p->is.worker, wall_us, mono_us);
+	p->take.begin(p->taker, wall_us, mono_us);
 }
 
 static void on_frame(void *ctx, const struct captured *c)
@@ -338,7 +340,7 @@ static void on_end(void *ctx)
 {
 	struct packets *p = ctx;
 
-	worker_listener_ops.end(p->is.worker);
+	p->take.end(p->taker);
 }
 
 /* What is due by the clock hands on messages as well: a batch of its own. */
@@ -352,7 +354,7 @@ static bool on_tend(void *ctx, uint64_t mono_us)
 		sweep(p, now_us);
 		on_end(p);
 	}
-	return worker_listener_ops.tend(p->is.worker, mono_us);
+	return p->take.tend(p->taker, mono_us);
 }
 
 /* A file has a time of its own, which goes as fast as it is read. */
@@ -371,7 +373,7 @@ static bool on_file_tend(void *ctx, uint64_t mono_us)
 {
 	struct packets *p = ctx;
 
-	return worker_listener_ops.tend(p->is.worker, mono_us);
+	return p->take.tend(p->taker, mono_us);
 }
 
 const struct source_ops packets_live_ops = {
@@ -578,6 +580,32 @@ static int tables_make(struct packets *p, uint64_t memory)
 	return err < 0 ? err : sctp_new(&p->sctp, &s, on_sctp_message, p);
 }
 
+static void worker_take_sip(void *ctx, unsigned source, struct msg *m)
+{
+	worker_sip_seen(ctx, source, m);
+}
+
+static void worker_take_hep(void *ctx, unsigned source, struct view packet,
+			    const uint8_t from_ip[16], uint64_t ts_us)
+{
+	worker_hep_seen(ctx, source, packet, from_ip, ts_us);
+}
+
+static void taker_choose(struct packets *p)
+{
+	if (p->is.taker) {
+		p->take = *p->is.taker;
+		p->taker = p->is.taker_ctx;
+		return;
+	}
+	p->take = (struct packets_taker){ .begin = worker_listener_ops.begin,
+					  .sip = worker_take_sip,
+					  .hep = worker_take_hep,
+					  .end = worker_listener_ops.end,
+					  .tend = worker_listener_ops.tend };
+	p->taker = p->is.worker;
+}
+
 int packets_new(struct packets **out, const struct packets_options *options)
 {
 	static const struct stream_ops stream_ops = { .sip = on_stream_sip,
@@ -590,6 +618,7 @@ int packets_new(struct packets **out, const struct packets_options *options)
 		return -ENOMEM;
 	memset(p, 0, sizeof(*p));
 	p->is = *options;
+	taker_choose(p);
 	p->is_any_port = options->conf->bpf[0] != '\0';
 	ports_put(p->sip_ports, options->conf->ports, options->conf->port_count);
 	ports_put(p->hep_ports, options->conf->hep_ports, options->conf->hep_port_count);

@@ -17,20 +17,35 @@
 
 #include "capture/source.h"
 #include "conf/err.h"
+#include "hep/cursor.h"
 
 struct conf_capture;
 struct fragments;
 struct memory_use;
+struct msg;
 struct packets;
 struct stats_packets;
 struct worker;
 
+/* Who takes what is found: begin and end around each batch, tend now and then. Its sip and hep are
+ * worker_sip_seen() and worker_hep_seen() of worker.h. */
+struct packets_taker {
+	void (*begin)(void *ctx, uint64_t wall_us, uint64_t mono_us);
+	void (*sip)(void *ctx, unsigned source, struct msg *m);
+	void (*hep)(void *ctx, unsigned source, struct view packet, const uint8_t from_ip[16],
+		    uint64_t ts_us);
+	void (*end)(void *ctx);
+	bool (*tend)(void *ctx, uint64_t mono_us);
+};
+
 struct packets_options {
-	struct worker *worker;		 /* of this thread */
+	struct worker *worker;		 /* of this thread; NULL: there is another taker */
 	unsigned source;		 /* the worker's number of it */
 	const struct conf_capture *conf; /* ports, hep_ports, bpf; lives as long */
 	struct fragments *fragments;
 	uint64_t memory; /* octets for flows of TCP and messages of SCTP */
+	const struct packets_taker *taker;
+	void *taker_ctx;
 };
 
 /** @return HT_OK, -ENOMEM or -EINVAL. packets_free() it. */

@@ -113,11 +113,13 @@ struct filter_test {
 	uint8_t probe;	   /* of a regex: number of its probe and 1; 0: none */
 	uint8_t probe_bit; /* its place there */
 	struct filter_operand left, right;
+	bool is_not;	  /* it is written as the opposite: !~ or != */
 	uint32_t yes, no; /* number of the next test, or FILTER_YES, FILTER_NO */
 	uint64_t pairs;	  /* of a regex: that its literal has; conf/filter_probe.h */
 	struct filter_regex *regex;
 	/* what the field is compared with, as the op needs it */
 	uint32_t text_count, range_count, net_count;
+	uint16_t at, octets; /* where it stands in the condition; for whoever shows it */
 	struct filter_text *texts;
 	struct filter_range *ranges;
 	struct conf_net *nets;

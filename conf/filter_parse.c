@@ -19,6 +19,7 @@
 struct parser {
 	const char *text;
 	size_t offset; /* behind `next` */
+	size_t behind; /* the token before `next` */
 	struct filter_token next;
 	unsigned depth;
 	struct filter_names *names;
@@ -87,6 +88,7 @@ enum filter_kind filter_field_kind(enum filter_field field)
 
 static int advance(struct parser *p)
 {
+	p->behind = p->offset;
 	return filter_lex(p->text, &p->offset, &p->next, p->error);
 }
 
@@ -514,16 +516,16 @@ static bool is_order(enum filter_token_kind kind)
 	       kind == TOKEN_AT_LEAST;
 }
 
-/* Behind a field: operator and right side. @p is_not: what is tested is the opposite. */
-static int take_comparison(struct parser *p, struct filter_test *t, bool *is_not)
+/* Behind a field: operator and right side. */
+static int take_comparison(struct parser *p, struct filter_test *t)
 {
 	enum filter_token_kind op = p->next.kind;
 	bool is_in = token_is(&p->next, "in");
 	size_t at = p->next.offset;
 	int err;
 
-	*is_not = op == TOKEN_NO_REGEX || op == TOKEN_UNEQUAL;
-	if (!is_in && !is_order(op) && op != TOKEN_REGEX && op != TOKEN_EQUAL && !*is_not)
+	t->is_not = op == TOKEN_NO_REGEX || op == TOKEN_UNEQUAL;
+	if (!is_in && !is_order(op) && op != TOKEN_REGEX && op != TOKEN_EQUAL && !t->is_not)
 		return expected(p, "=~ !~ == != < <= > >= or in");
 	if (is_order(op) && kind_of(&t->left) == FILTER_ADDRESS)
 		return filter_fail(p->error, at, "< <= > >= compare numbers, not addresses");
@@ -540,7 +542,7 @@ static int take_comparison(struct parser *p, struct filter_test *t, bool *is_not
 static int parse_test(struct parser *p, uint32_t *out)
 {
 	struct filter_node n = { .kind = NODE_TEST };
-	bool is_not = false;
+	size_t at = p->next.offset;
 	const char *header;
 	int err;
 
@@ -550,14 +552,16 @@ static int parse_test(struct parser *p, uint32_t *out)
 	if (err == HT_OK && kind_of(&n.test.left) == FILTER_FLAG)
 		n.test.op = FILTER_OP_IS;
 	else if (err == HT_OK)
-		err = take_comparison(p, &n.test, &is_not);
+		err = take_comparison(p, &n.test);
+	n.test.at = (uint16_t)at;
+	n.test.octets = (uint16_t)(p->behind - at);
 	if (err == HT_OK)
 		err = add_node(p, &n, out);
 	if (err < 0) {
 		filter_test_fini(&n.test);
 		return err;
 	}
-	return is_not ? add_not(p, out) : HT_OK;
+	return n.test.is_not ? add_not(p, out) : HT_OK;
 }
 
 /* ---- ! ( ) && || ---- */

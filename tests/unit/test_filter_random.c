@@ -704,6 +704,85 @@ static struct filter *compile(const struct filter_source *sources)
 	return f;
 }
 
+/* ---- what is told ---- */
+
+#define TOLD 256
+
+struct told {
+	const struct filter_test *test[TOLD];
+	int holds[TOLD];
+	unsigned tests, tested; /* all of them; of rules that were told */
+	unsigned rules;
+	unsigned rule_of[TOLD];
+	int last;
+};
+
+static void on_test(void *ctx, const struct filter_test *test, int holds)
+{
+	struct told *t = ctx;
+
+	ck_assert_uint_lt(t->tests, TOLD);
+	t->test[t->tests] = test;
+	t->holds[t->tests++] = holds;
+}
+
+static void on_rule(void *ctx, uint32_t rule, bool by_record, int matches)
+{
+	struct told *t = ctx;
+
+	ck_assert_uint_eq(rule, t->rules);
+	ck_assert(by_record == (t->tests == t->tested));
+	while (t->tested < t->tests)
+		t->rule_of[t->tested++] = rule;
+	t->rules++;
+	t->last = matches;
+}
+
+/* What a test is written as, alone, says the same of the message. */
+static void check_test(const char *when, const struct filter_test *t, int holds,
+		       struct filter_input *in)
+{
+	struct filter_source alone = { "r", NULL, "drop", "", FILTER_SCOPE_MESSAGE };
+	char *text = strndup(when + t->at, t->octets);
+	struct filter_program *program;
+	struct filter_thread *thread;
+	struct filter_decision d;
+	struct filter_error error;
+	struct filter *f;
+	size_t failed;
+
+	ck_assert_ptr_nonnull(text);
+	alone.when = text;
+	ck_assert_msg(filter_compile(&alone, 1, "store", &program, &failed, &error) == HT_OK,
+		      "%s\nin %s", text, when);
+	ck_assert_uint_eq(program->test_count, 1);
+	ck_assert_int_eq(filter_new(program, &f), HT_OK);
+	ck_assert_int_eq(filter_thread_new(&thread), HT_OK);
+	filter_decide(f, thread, in, &d);
+	ck_assert_msg((d.rule == 0) == (holds != t->is_not), "%s: %d", text, holds);
+	filter_thread_free(thread);
+	filter_end(f);
+	free(text);
+}
+
+/* Explaining decides the same, and tells each rule up to the one that decides. */
+static void check_told(struct filter *f, struct filter_thread *thread, const struct rule *rules,
+		       struct filter_input *in, const struct filter_decision *decided)
+{
+	struct told told = { 0 };
+	struct filter_teller teller = { .test = on_test, .rule = on_rule, .ctx = &told };
+	struct filter_decision d;
+
+	filter_explain(f, thread, in, &d, &teller);
+	ck_assert_int_eq(d.rule, decided->rule);
+	ck_assert_int_eq(d.record, decided->record);
+	ck_assert(d.is_stored == decided->is_stored && d.is_unsure == decided->is_unsure);
+	ck_assert_uint_eq(told.rules, d.rule == FILTER_NONE ? RULES : (unsigned)d.rule + 1);
+	ck_assert_int_eq(told.last, d.rule != FILTER_NONE);
+	for (unsigned i = 0; i < told.tests; i++)
+		check_test(rules[told.rule_of[i]].text, told.test[i], told.holds[i], in);
+}
+
 static void judge(struct filter *f, struct filter_thread *thread, const struct rule *rules,
 		  int records[CALLS], struct seen *seen)
 {
@@ -721,6 +800,8 @@ static void judge(struct filter *f, struct filter_thread *thread, const struct r
 		      rule, records[s.call], rule >= 0 ? rules[rule].text : "",
 		      d.rule >= 0 ? rules[d.rule].text : "", s.made.text);
 	ck_assert_int_eq(d.is_stored, rule == FILTER_NONE || rules[rule].is_stored);
+	if (random_below(&rnd, 20) == 0)
+		check_told(f, thread, rules, &in, &d);
 	if (slow_makes_record(&s) && rule >= 0 && rules[rule].scope == FILTER_SCOPE_DIALOG) {
 		ck_assert_int_eq(d.record, rule);
 		if (records[s.call] == FILTER_NONE || rule < records[s.call])
