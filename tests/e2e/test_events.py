@@ -9,7 +9,7 @@ import subprocess
 
 from lib import check, check_equal, chunk, hep3, only_waits, sip, wait_until
 from test_control import put
-from test_overload import Flood
+from test_overload import Flood, of_call
 
 MIB = 1 << 20
 RESIDENT = 'heptap_memory_bytes{group="process",kind="resident"}'
@@ -436,3 +436,26 @@ def test_disk_that_is_full_at_the_end(world):
     check(lost and int(lost[1]) > 0, f"rows were lost: {h.log_text()[-500:]}")
     check_equal(sum(e.get("rows_shutdown", 0) for e in receiver.poll()), int(lost[1]), "they were told")
     check_equal(names(receiver)[-1], "loss", "the last event")
+
+
+def test_memory_near_its_limit(world):
+    """The disk is full and blocks pile up: their group of memory is told once, and when they are free again."""
+    db, disk = world.database(), world.small_disk(world.folder / "disk", 24)
+    h = world.heptap(start=False, top="hep_threads: 1\nmemory: 64M", spool=disk.folder / "spool", prefix=disk.prefix)
+    db.stop()
+    h.start()
+    one, flood = Subscriber(h), Flood(h)
+    disk.fill()
+    while "memory_high" not in names(one):
+        check(flood.sent < 20000, "blocks are taken at last")
+        flood.send(hep3(of_call(f"5-fill-{flood.sent + n}", "INVITE", 20_000)) for n in range(20))
+        disk.fill()  # what a segment gave back
+    event = wait_for(one, "memory_high")
+    check(event["group"] == "blocks" and event["limit"] * 0.8 < event["used"] <= event["limit"], f"which group: {event}")
+    disk.empty()
+    db.start()
+    event = wait_for(one, "memory_normal")
+    check(event["group"] == "blocks" and event["used"] < event["limit"] * 0.7, f"and back: {event}")
+    h.wait_at_rest(flood.sent)
+    check_equal([n for n in names(one) if n.startswith("memory_")], ["memory_high", "memory_normal"], "once each")
+    check_equal(h.stop(), 0, "exit code")

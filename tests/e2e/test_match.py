@@ -1,4 +1,5 @@
 """heptap match: which rule decides, and why; without a database."""
+import datetime
 import itertools
 import json
 import re
@@ -433,3 +434,27 @@ def test_interrupt(world):
     check_equal((p.returncode, json.loads(p.stdout.read())["judged"]), (3, 1), "end")
     check("interrupted" in p.stderr.read().decode(), "it says so")
     p.stdin.close()
+
+
+def test_as_import(world):
+    """What match says is stored is what import stores of the same file: each message, by several orders of the rules."""
+    world.database()
+    orders = itertools.cycle(itertools.permutations(RULES))
+    for path in SIP_FIXTURES:
+        name = path.name.split(".")[0]
+        ports = ["--ports", PORTS[name]] if name in PORTS else []
+        for names in itertools.islice(orders, 0, 300, 130):
+            rules = "".join(f"  - {{ name: {n}, when: {yaml(RULES[n][0])}, action: {RULES[n][1]}, scope: {RULES[n][2]} }}\n" for n in names)
+            h = world.heptap(start=False, top=f"filters:\n{rules}default_action: sample 50%\nduplicates: {{ window: 0 }}\n")
+            world.db.query("TRUNCATE sip_capture")
+            done = h.command("import", str(path), *ports)
+            check_equal(done.returncode, 0, done.stderr)
+            got = sorted((row[0].decode(), row[1].decode()) for row in world.db.query("SELECT micro_ts, method FROM sip_capture"))
+            stored = [m for m in run_json(h, "-r", path, *ports)[0] if m["stored"]]
+            want = sorted((str(time_us(m["time"])), m.get("status") or m["method"]) for m in stored)
+            check_equal(got, want, f"{path.name} {names}: what is stored")
+
+
+def time_us(text):
+    when = datetime.datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=datetime.timezone.utc)
+    return int(when.timestamp()) * 1_000_000 + when.microsecond
