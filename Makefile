@@ -57,7 +57,7 @@ UNIT    := $(foreach t,$(wildcard tests/unit/test_*.c),$(if $(T),$(if $(findstri
 FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 BENCHES := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/*.c))
 
-.PHONY: all run test check unit e2e asan tsan replay fuzz bench bench-long soak lint format install clean help deps FORCE
+.PHONY: all run test check unit e2e e2e-tools asan tsan replay fuzz bench bench-long soak lint format install clean help deps FORCE
 .DEFAULT_GOAL := all
 .SECONDARY:
 all: $(B)/heptap
@@ -85,6 +85,9 @@ $(B)/tests/unit/test_af_packet: LINK_TEST := -Wl,--wrap=setsockopt
 $(B)/tests/bench/%: $(B)/tests/bench/%.o $(OBJ)
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(FLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+$(B)/tests/e2e/%: $(B)/tests/e2e/%.o $(OBJ)
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(FLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 $(B)/tests/fuzz/replay_%: $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/replay.o $(OBJ)
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(FLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
@@ -106,7 +109,8 @@ replay: $(FUZZERS:%=$(B)/tests/fuzz/replay_%)
 	@for f in $(FUZZERS); do $(B)/tests/fuzz/replay_$$f tests/fuzz/corpus/$$f || exit 1; done
 asan tsan:
 	@$(MAKE) --no-print-directory MODE=$@ unit replay
-e2e: all
+e2e-tools: all $(B)/tests/e2e/route_rows	# what the tests run beside the binary
+e2e: e2e-tools
 	@python3 tests/e2e/run.py --heptap $(B)/heptap $(if $(T),--only $(T))
 
 test check:

@@ -21,17 +21,18 @@ static const struct part {
 	const char *word;
 	enum schema_part part;
 	bool is_default, may_install;
+	const char *table; /* that a rule names; NULL: the part's own */
 } parts[] = {
-	{ "capture", SCHEMA_CAPTURE, true, true },
-	{ "capture", SCHEMA_HEPTAP, true, true },
-	{ "reports", SCHEMA_RTCP, true, true },
-	{ "reports", SCHEMA_REPORT, true, true },
-	{ "reports", SCHEMA_LOGS, true, true },
-	{ "reports", SCHEMA_WEBRTC, true, true },
-	{ "statistics", SCHEMA_STATISTICS, true, true },
-	{ "users", SCHEMA_USERS, false, true },
-	{ "configuration", SCHEMA_CONFIGURATION, false, true },
-	{ "grants", SCHEMA_GRANTS, false, false },
+	{ "capture", SCHEMA_CAPTURE, true, true, NULL },
+	{ "capture", SCHEMA_HEPTAP, true, true, NULL },
+	{ "reports", SCHEMA_RTCP, true, true, NULL },
+	{ "reports", SCHEMA_REPORT, true, true, NULL },
+	{ "reports", SCHEMA_LOGS, true, true, NULL },
+	{ "reports", SCHEMA_WEBRTC, true, true, NULL },
+	{ "statistics", SCHEMA_STATISTICS, true, true, NULL },
+	{ "users", SCHEMA_USERS, false, true, NULL },
+	{ "configuration", SCHEMA_CONFIGURATION, false, true, NULL },
+	{ "grants", SCHEMA_GRANTS, false, false, NULL },
 };
 
 #define PARTS (sizeof(parts) / sizeof(parts[0]))
@@ -82,39 +83,78 @@ static bool is_wanted(const struct part *p, int argc, char **argv)
 	return argc == 1 && p->is_default;
 }
 
-static struct schema_names names_for(const struct conf *conf, enum schema_part part)
+static struct schema_names names_for(const struct conf *conf, const struct part *p)
 {
+	enum schema_part part = p->part;
 	bool is_report = part == SCHEMA_RTCP || part == SCHEMA_REPORT || part == SCHEMA_LOGS;
 	bool is_hourly = conf->storage.partition == CONF_PARTITION_HOUR;
 
 	return (struct schema_names){ .database = conf->storage.database,
-				      .table = is_report ? schema_report_table(part)
-							 : conf->storage.table,
+				      .table = p->table	   ? p->table
+					       : is_report ? schema_report_table(part)
+							   : conf->storage.table,
 				      .today = (uint32_t)(clock_wall_us() / 86400000000ULL),
 				      .step = is_hourly ? PARTITION_HOUR : PARTITION_DAY,
 				      .is_daily = conf->storage.layout == CONF_LAYOUT_HOMER5 };
 }
 
-/* With daily tables the one for SIP is none of them: the server makes those. */
-static bool is_for(const struct conf *conf, enum schema_part part)
+/* The parts that a configuration stands for. */
+struct list {
+	struct part part[PARTS + ROUTES_MOST];
+	size_t count;
+	struct layout layout;
+	struct routes routes;
+};
+
+/* With daily tables the one for SIP is none of them: the server makes those. The tables that rules
+ * name are parts of the same word. */
+static void list_init(struct list *l, const struct conf *conf)
 {
-	return part != SCHEMA_CAPTURE || conf->storage.layout != CONF_LAYOUT_HOMER5;
+	routes_init(&l->routes);
+	layout_init(&l->layout, &l->routes, conf);
+	l->count = 0;
+	for (size_t i = 0; i < PARTS; i++) {
+		bool is_capture = parts[i].part == SCHEMA_CAPTURE;
+
+		if (!is_capture || !l->layout.is_daily)
+			l->part[l->count++] = parts[i];
+		for (unsigned n = 0; is_capture && n < routes_count(&l->routes); n++) {
+			l->part[l->count] = parts[i];
+			l->part[l->count++].table = l->routes.name[n];
+		}
+	}
 }
 
-static int print(const struct conf *conf, int argc, char **argv)
+static void list_fini(struct list *l)
+{
+	routes_fini(&l->routes);
+}
+
+/* With daily tables the writer may insert into whatever is there. */
+static void routed_grants_print(const struct list *l, const struct conf *conf)
+{
+	for (unsigned n = 0; !l->layout.is_daily && n < routes_count(&l->routes); n++)
+		printf("%sGRANT INSERT ON `%s`.`%s` TO 'homer_writer'@'localhost';\n",
+		       n ? "" : "\n-- Tables that rules name.\n", conf->storage.database,
+		       l->routes.name[n]);
+}
+
+static int print(const struct conf *conf, const struct list *l, int argc, char **argv)
 {
 	bool is_first = true;
 
-	for (size_t i = 0; i < PARTS; i++) {
-		struct schema_names names = names_for(conf, parts[i].part);
+	for (size_t i = 0; i < l->count; i++) {
+		struct schema_names names = names_for(conf, &l->part[i]);
 
-		if (!is_wanted(&parts[i], argc, argv) || !is_for(conf, parts[i].part))
+		if (!is_wanted(&l->part[i], argc, argv))
 			continue;
 		if (!is_first)
 			putchar('\n');
 		is_first = false;
-		if (schema_print(stdout, parts[i].part, &names) < 0)
+		if (schema_print(stdout, l->part[i].part, &names) < 0)
 			return EXIT_REFUSED;
+		if (l->part[i].part == SCHEMA_GRANTS)
+			routed_grants_print(l, conf);
 	}
 	return EXIT_DONE;
 }
@@ -173,21 +213,22 @@ static const char *database_of(const struct conf *conf, enum schema_part part)
 					      : conf->storage.database;
 }
 
-static int install(const struct conf *conf, struct db *db, int argc, char **argv)
+static int install(const struct conf *conf, const struct list *l, struct db *db, int argc,
+		   char **argv)
 {
 	const char *last = "";
 
-	for (size_t i = 0; i < PARTS; i++) {
-		struct schema_names names = names_for(conf, parts[i].part);
+	for (size_t i = 0; i < l->count; i++) {
+		const struct part *p = &l->part[i];
+		struct schema_names names = names_for(conf, p);
 
-		if (!is_wanted(&parts[i], argc, argv) || !is_for(conf, parts[i].part))
+		if (!is_wanted(p, argc, argv))
 			continue;
-		if (schema_make(db, parts[i].part, &names) < 0)
+		if (schema_make(db, p->part, &names) < 0)
 			return complain(conf, db, "making the tables");
-		if (strcmp(last, parts[i].word) != 0)
-			printf("%s: %s is there\n", database_of(conf, parts[i].part),
-			       parts[i].word);
-		last = parts[i].word;
+		if (strcmp(last, p->word) != 0)
+			printf("%s: %s is there\n", database_of(conf, p->part), p->word);
+		last = p->word;
 	}
 	return EXIT_DONE;
 }
@@ -245,18 +286,19 @@ static int compare_days(struct db *db, const struct schema_names *names, bool co
 }
 
 /* Everything of ours in the database. @return statements, or an error. */
-static int compare(const struct conf *conf, struct db *db, bool convert, FILE *out)
+static int compare(const struct conf *conf, const struct list *l, struct db *db, bool convert,
+		   FILE *out)
 {
-	struct schema_names names = names_for(conf, SCHEMA_CAPTURE);
+	struct schema_names names = names_for(conf, &parts[0]);
 	int sum = compare_days(db, &names, convert, out);
 
-	for (size_t i = 0; i < PARTS && sum >= 0; i++) {
+	for (size_t i = 0; i < l->count && sum >= 0; i++) {
 		int n;
 
-		if (!parts[i].is_default || !is_for(conf, parts[i].part))
+		if (!l->part[i].is_default)
 			continue;
-		names = names_for(conf, parts[i].part);
-		n = upgrade_compare(db, parts[i].part, &names, convert, out);
+		names = names_for(conf, &l->part[i]);
+		n = upgrade_compare(db, l->part[i].part, &names, convert, out);
 		sum = n < 0 ? n : sum + n;
 	}
 	return sum;
@@ -312,13 +354,14 @@ static int upgrade_run(const struct conf *conf, struct db *db, const char *sql)
 	return EXIT_REFUSED;
 }
 
-static int upgrade(const struct conf *conf, struct db *db, int argc, char **argv)
+static int upgrade(const struct conf *conf, const struct list *l, struct db *db, int argc,
+		   char **argv)
 {
 	char *sql = NULL;
 	size_t len;
 	FILE *out = open_memstream(&sql, &len);
 	bool convert = has_option(argc, argv, "--convert");
-	int code = EXIT_DONE, changes = out ? compare(conf, db, convert, out) : -ENOMEM;
+	int code = EXIT_DONE, changes = out ? compare(conf, l, db, convert, out) : -ENOMEM;
 
 	if (out && fclose(out) != 0 && changes >= 0)
 		changes = -ENOMEM;
@@ -342,11 +385,9 @@ static int upgrade(const struct conf *conf, struct db *db, int argc, char **argv
 
 /* ---- rotate ---- */
 
-static int rotate(const struct conf *conf, struct db *db, bool is_dry)
+static int rotate(const struct conf *conf, const struct list *l, struct db *db, bool is_dry)
 {
-	struct layout layout = { .table = conf->storage.table,
-				 .is_daily = conf->storage.layout == CONF_LAYOUT_HOMER5 };
-	struct rotate_options o = rotate_options_of(conf, &layout);
+	struct rotate_options o = rotate_options_of(conf, &l->layout);
 	struct rotate *r;
 	int failures;
 
@@ -368,16 +409,13 @@ static int rotate(const struct conf *conf, struct db *db, bool is_dry)
 	return failures ? EXIT_REFUSED : EXIT_DONE;
 }
 
-int schema_command(const struct conf *conf, int argc, char **argv)
+static int run(const struct conf *conf, const struct list *l, int argc, char **argv)
 {
 	bool is_install = strcmp(argv[0], "install") == 0;
 	bool is_rotate = strcmp(argv[0], "rotate") == 0;
 	struct db *db;
-	int code;
+	int code = open_server(conf, &db);
 
-	if (strcmp(argv[0], "print") == 0)
-		return print(conf, argc, argv);
-	code = open_server(conf, &db);
 	if (code != EXIT_DONE)
 		return code;
 	if (is_install)
@@ -385,9 +423,23 @@ int schema_command(const struct conf *conf, int argc, char **argv)
 	else if (db_run(db, "USE `%s`", conf->storage.database) < 0)
 		code = complain(conf, db, "choosing the database");
 	if (code == EXIT_DONE)
-		code = is_install  ? install(conf, db, argc, argv)
-		       : is_rotate ? rotate(conf, db, argc == 2)
-				   : upgrade(conf, db, argc, argv);
+		code = is_install  ? install(conf, l, db, argc, argv)
+		       : is_rotate ? rotate(conf, l, db, argc == 2)
+				   : upgrade(conf, l, db, argc, argv);
 	db_close(db);
+	return code;
+}
+
+int schema_command(const struct conf *conf, int argc, char **argv)
+{
+	struct list list;
+	int code;
+
+	list_init(&list, conf);
+	if (strcmp(argv[0], "print") == 0)
+		code = print(conf, &list, argc, argv);
+	else
+		code = run(conf, &list, argc, argv);
+	list_fini(&list);
 	return code;
 }

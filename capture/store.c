@@ -42,6 +42,7 @@ int store_init(struct store *s, const struct conf *conf, struct spool *spool, un
 	int err;
 
 	memset(s, 0, sizeof(*s));
+	routes_init(&s->routes);
 	err = conf_password(conf, s->password, sizeof(s->password));
 	if (err < 0) {
 		log_error("storage.password_file: %s: %s", conf->storage.password_file,
@@ -58,8 +59,7 @@ int store_init(struct store *s, const struct conf *conf, struct spool *spool, un
 				     .port = conf->storage.port,
 				     .no_bulk = getenv("HEPTAP_NO_BULK") != NULL,
 				     .no_row_number = getenv("HEPTAP_NO_ROW_NUMBER") != NULL };
-	s->layout = (struct layout){ .table = conf->storage.table,
-				     .is_daily = conf->storage.layout == CONF_LAYOUT_HOMER5 };
+	layout_init(&s->layout, &s->routes, conf);
 	rotate = rotate_options_of(conf, &s->layout);
 	err = admin_new(&s->admin, &s->db, &rotate);
 	if (err == HT_OK && tune_writers && writers > 1)
@@ -82,6 +82,7 @@ void store_fini(struct store *s)
 		writer_free(s->writers[i]);
 	admin_free(s->admin);
 	reject_close(s->rejects);
+	routes_fini(&s->routes);
 	explicit_bzero(s->password, sizeof(s->password));
 }
 

@@ -22,6 +22,7 @@ struct writer;
 struct store {
 	struct db_options db;
 	struct layout layout;
+	struct routes routes; /* of the layout */
 	char password[256];
 	struct reject_file *rejects;
 	struct admin *admin;

@@ -174,11 +174,11 @@ static int table_look(struct admin *a, struct place place, struct table *out)
 	}
 	layout_name(a->layout, place, name);
 	*out = (struct table){ .count = a->told[place.what] };
-	err = table_read(a->db, name, place.what <= PLACE_REST, out);
+	err = table_read(a->db, name, place_is_sip(place), out);
 	if (err == HT_OK && out->is_missing) {
 		err = rotate_make_table(a->rotate, a->db, place);
 		if (err == HT_OK)
-			err = table_read(a->db, name, place.what <= PLACE_REST, out);
+			err = table_read(a->db, name, place_is_sip(place), out);
 	}
 	if (err < 0)
 		return err;

@@ -17,7 +17,7 @@
 #include "storage/table.h"
 
 #define MAX_BLOCKS	4096
-#define MAX_TARGETS	32 /* tables whose statements are kept */
+#define MAX_TARGETS	(32 + ROUTES_MOST) /* tables whose statements are kept */
 #define SCRATCH_PER_ROW 10
 #define STRIKES \
 	3 /* transactions with refusals after which a lone row is not believed to be the fault */
@@ -249,12 +249,22 @@ static void calls_gather(struct batch *b)
 			      row_compare);
 }
 
+/* Did a rule choose another table, which cannot be? */
+static bool is_unrouted(const struct batch *b, const struct block_head *h, const struct row_head *r,
+			struct place p)
+{
+	struct view route = row_text(h, r, ROW_route);
+
+	return route.len && r->table == ROW_TABLE_SIP_CAPTURE && p.what < PLACE_ROUTED &&
+	       layout_route(b->options.layout, route) == PLACE_COUNT;
+}
+
 /* Count a row, or in the second pass put it behind the others of its table. */
 static int row_sort(struct batch *b, const struct block_head *h, uint32_t i, uint32_t today,
 		    int pass)
 {
 	const struct row_head *r = block_row(h, i);
-	struct place p = layout_place_of(b->options.layout, r, today);
+	struct place p = layout_place_of(b->options.layout, h, r, today);
 	struct run *run;
 
 	if (r->day > b->last_day)
@@ -262,9 +272,11 @@ static int row_sort(struct batch *b, const struct block_head *h, uint32_t i, uin
 	run = run_find(b, p);
 	if (!run)
 		return -ENOMEM;
-	if (pass == 1)
+	if (pass == 1) {
 		b->sorted[run->first + run->count] =
 			(struct row){ .block = h, .head = r, .index = i, .order = row_order(h, r) };
+		b->result.unrouted += is_unrouted(b, h, r, p);
+	}
 	run->count++;
 	if (r->day > run->last_day)
 		run->last_day = r->day;

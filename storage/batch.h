@@ -23,6 +23,7 @@ struct lease;
 /* What became of the rows, if it is committed. */
 struct batch_result {
 	uint64_t stored[PLACE_COUNT];
+	uint64_t unrouted; /* of them, went to the usual table instead of the one a rule chose */
 	uint64_t rejected[REJECT_REASON_COUNT];
 	uint64_t clipped[ROW_TEXT_COUNT], repaired[ROW_TEXT_COUNT];
 	uint64_t deltas; /* rows of sums, where it is of those */

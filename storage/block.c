@@ -68,6 +68,12 @@ struct row_fill {
 	struct row_ref *refs;
 };
 
+/* What is kept of a text that is not the message. */
+static inline uint32_t text_bytes(struct view v)
+{
+	return v.len > TEXT_MAX_BYTES ? TEXT_MAX_BYTES : v.len;
+}
+
 static inline void row_fill_text(struct row_fill *f, enum row_text t, struct view v)
 {
 	if (v.len > 0 && view_inside(v, f->msg)) {
@@ -75,8 +81,7 @@ static inline void row_fill_text(struct row_fill *f, enum row_text t, struct vie
 			(struct row_ref){ f->msg_offset + (uint32_t)(v.at - f->msg.at), v.len };
 		return;
 	}
-	if (v.len > TEXT_MAX_BYTES)
-		v.len = TEXT_MAX_BYTES;
+	v.len = text_bytes(v);
 	f->refs[t] = (struct row_ref){ f->used, v.len };
 	if (v.len)
 		memcpy(f->row + f->used, v.at, v.len);
@@ -91,9 +96,10 @@ int block_add(struct block *b, const struct msg *m, const struct sip *s, const s
 	struct row_head *head = (struct row_head *)(void *)f.row;
 	int64_t *numbers = (int64_t *)(void *)(head + 1);
 
-	/* The texts outside of the message: addresses, node, correlation id; bounded so that no sum
-	 * passes the end. */
-	if (m->payload.len > BLOCK_MAX_ROW_BYTES - ROW_FIXED_BYTES - 8 * TEXT_MAX_BYTES)
+	/* The texts outside of the message: addresses, node, correlation id, route; bounded so that
+	 * no sum passes the end. */
+	if (m->payload.len >
+	    BLOCK_MAX_ROW_BYTES - ROW_FIXED_BYTES - 8 * TEXT_MAX_BYTES - text_bytes(w->route))
 		return HT_EFULL;
 	f.refs = (struct row_ref *)(void *)(numbers + ROW_NUMBER_COUNT);
 	f.msg_offset = f.used;

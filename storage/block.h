@@ -81,6 +81,7 @@ struct row_extras {
 	int64_t type;	/* SIP: 1 request, 2 reply; else what Homer knows such reports by */
 	struct view callid_aleg, source_ip, destination_ip, correlation_id, node;
 	struct view custom_field[3];
+	struct view route; /* of a SIP message: the table that it goes to; empty: the usual one */
 };
 
 /** Allocate a block that is full with @p max_rows rows, and takes one more then. @return HT_OK or

@@ -8,6 +8,7 @@
  * worker.
  */
 #pragma once
+#include <stdbool.h>
 
 /* Numbers, 8 octets each. Absent is 0, but expires is -1. */
 #define ROW_NUMBERS(X)                         \
@@ -58,7 +59,8 @@
 	X(node, w->node)                     \
 	X(custom_field1, w->custom_field[0]) \
 	X(custom_field2, w->custom_field[1]) \
-	X(custom_field3, w->custom_field[2])
+	X(custom_field3, w->custom_field[2]) \
+	X(route, w->route) /* no column: the table that a rule chose for a SIP message */
 
 /*
  * Columns of a live table that take one of these values under another name, or one that is made
@@ -79,6 +81,12 @@ enum row_text {
 #undef X
 		ROW_TEXT_COUNT
 };
+
+/* Is there a column of that name? */
+static inline bool row_text_is_column(enum row_text t)
+{
+	return t != ROW_route;
+}
 
 /* Homer's tables that rows can go to; the number is in the blocks and keeps its meaning. */
 enum row_table {

@@ -1,13 +1,18 @@
 /**
  * @file
  * Which table a row goes to, and what it is called. Source: the tables of Homer 3 (one for SIP) and
- * of Homer 5 (one for each UTC day and kind). Threads: pure.
+ * of Homer 5 (one for each UTC day and kind). A rule may choose another table for a SIP message;
+ * that one lasts, whatever the layout is.
+ * Threads: any; the routes are shared.
  */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "storage/block.h"
+#include "storage/routes.h"
+
+struct conf;
 
 enum layout_place {
 	PLACE_SIP,
@@ -17,12 +22,14 @@ enum layout_place {
 	PLACE_RTCP,
 	PLACE_REPORT,
 	PLACE_LOGS,
-	PLACE_COUNT
+	PLACE_ROUTED, /* the first of the tables that rules chose, by their numbers */
+	PLACE_COUNT = PLACE_ROUTED + ROUTES_MOST
 };
 
 struct layout {
 	const char *table; /* of SIP messages, or how its daily tables begin */
 	bool is_daily;
+	struct routes *routes; /* NULL: there are none */
 };
 
 /* A table: what it holds, and for daily ones of which day. */
@@ -37,8 +44,32 @@ struct place {
 #define LAYOUT_PAST	  UINT32_MAX /* the day of that one */
 #define LAYOUT_NAME	  96	     /* octets of a name, its end included */
 
-/** Where a row goes. @p today: days since 1970, UTC. */
-struct place layout_place_of(const struct layout *l, const struct row_head *r, uint32_t today);
+/**
+ * The layout that a configuration stands for. @p routes: empty; the tables that its rules name get
+ * their numbers, so that they are known before a row goes there. Both stay the caller's.
+ */
+void layout_init(struct layout *l, struct routes *routes, const struct conf *conf);
+
+/** Where a row goes. A route that cannot be is told once, and the row goes where it would without.
+ * @p today: days since 1970, UTC. */
+struct place layout_place_of(const struct layout *l, const struct block_head *h,
+			     const struct row_head *r, uint32_t today);
+
+/** The place of a route; PLACE_SIP if it names the table of all messages; PLACE_COUNT if rows
+ * cannot go there. */
+enum layout_place layout_route(const struct layout *l, struct view name);
+
+/** How many places are in use: those of the layout and the routes that have a number. */
+static inline unsigned layout_places(const struct layout *l)
+{
+	return PLACE_ROUTED + (l->routes ? routes_count(l->routes) : 0);
+}
+
+/** Is it one for SIP messages? */
+static inline bool place_is_sip(struct place p)
+{
+	return p.what <= PLACE_REST || p.what >= PLACE_ROUTED;
+}
 
 static inline bool place_is_daily(struct place p)
 {

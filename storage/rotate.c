@@ -339,6 +339,7 @@ int rotate_make_table(struct rotate *r, struct db *db, struct place place)
 {
 	static const enum schema_part part[PLACE_COUNT] = {
 		[PLACE_SIP] = SCHEMA_CAPTURE,
+		[PLACE_ROUTED... PLACE_COUNT - 1] = SCHEMA_CAPTURE,
 		[PLACE_CALL] = SCHEMA_CAPTURE_DAY,
 		[PLACE_REGISTRATION] = SCHEMA_CAPTURE_DAY,
 		[PLACE_REST] = SCHEMA_CAPTURE_DAY,
@@ -393,21 +394,24 @@ int rotate_ensure(struct rotate *r, struct db *db, struct place place, uint32_t 
 /* Tables that last. */
 static int partitions_ahead(struct rotate *r, struct db *db)
 {
-	static const enum layout_place places[] = { PLACE_SIP, PLACE_RTCP, PLACE_REPORT,
-						    PLACE_LOGS };
 	uint64_t until = ((uint64_t)today(r) + LAYOUT_DAYS_AHEAD + 1) * 86400;
+	unsigned places = layout_places(r->options.layout);
 	char name[LAYOUT_NAME], doing[LAYOUT_NAME + 64];
 	int err = HT_OK;
 
-	for (unsigned i = r->options.layout->is_daily; i < 4 && err == HT_OK; i++) {
-		layout_name(r->options.layout, (struct place){ places[i], 0 }, name);
+	for (unsigned what = 0; what < places && err == HT_OK; what++) {
+		struct place p = { what, 0 };
+
+		if (place_is_daily(p) || (what == PLACE_SIP && r->options.layout->is_daily))
+			continue;
+		layout_name(r->options.layout, p, name);
 		if (r->options.out && stock_of_table(&r->stock, name).items == 0)
 			say(r, LOG_LEVEL_WARNING,
 			    "table %s: not there; heptap schema install makes it", name);
 		snprintf(doing, sizeof(doing), "table %s: making partitions", name);
-		err = partitions_ensure(r, db, name, places[i], until);
+		err = partitions_ensure(r, db, name, what, until);
 		if (err < 0 && err != HT_EMISSING)
-			err = failed(r, db, places[i], SAID_MAKING, doing, err);
+			err = failed(r, db, what, SAID_MAKING, doing, err);
 		else
 			err = HT_OK;
 	}

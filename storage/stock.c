@@ -93,21 +93,34 @@ static int by_age(const void *x, const void *y)
 	return strcmp(a->table, b->table);
 }
 
+/* Between quotes, one behind the other: their names need no escaping. */
+static void routes_list(const struct layout *layout, char *out, size_t size)
+{
+	size_t used = 0;
+
+	out[0] = '\0';
+	for (unsigned i = 0; i < layout_places(layout) - PLACE_ROUTED; i++)
+		used += (size_t)snprintf(out + used, size - used, ", '%s'",
+					 layout->routes->name[i]);
+}
+
 int stock_read(struct stock *out, struct db *db, const struct layout *layout)
 {
 	struct reading r = { .stock = out, .layout = layout };
-	char sip[LAYOUT_NAME + 32], sql[1024];
+	char sip[LAYOUT_NAME + 32], routes[ROUTES_MOST * (ROUTE_NAME + 4) + 1];
+	char sql[sizeof(routes) + 1024];
 	int64_t rows;
 
 	*out = (struct stock){ 0 };
+	routes_list(layout, routes, sizeof(routes));
 	snprintf(sip, sizeof(sip), layout->is_daily ? "LIKE '%s\\_%%'" : "= '%s'", layout->table);
 	snprintf(sql, sizeof(sql),
 		 "SELECT table_name, partition_name, subpartition_name, partition_method, "
 		 "partition_expression, partition_description, table_rows, "
 		 "data_length + index_length FROM information_schema.partitions "
 		 "WHERE table_schema = DATABASE() AND (table_name %s OR table_name IN "
-		 "('rtcp_capture', 'report_capture', 'logs_capture'))",
-		 sip);
+		 "('rtcp_capture', 'report_capture', 'logs_capture'%s))",
+		 sip, routes);
 	rows = db_query(db, item_see, &r, sql);
 	if (rows < 0)
 		return (int)rows;

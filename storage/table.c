@@ -31,11 +31,16 @@ static const struct known known[] = {
 #define KNOWN_COUNT (sizeof(known) / sizeof(known[0]))
 _Static_assert(KNOWN_COUNT <= TABLE_MAX_COLUMNS, "every known column has a place");
 
+static bool is_column(const struct known *k)
+{
+	return k->source != COLUMN_TEXT || row_text_is_column(k->value);
+}
+
 static const struct known *known_find(const char *name)
 {
 	for (size_t i = 0; i < KNOWN_COUNT; i++)
 		if (strcmp(known[i].name, name) == 0)
-			return &known[i];
+			return is_column(&known[i]) ? &known[i] : NULL;
 	return NULL;
 }
 
@@ -153,8 +158,9 @@ static void table_tell(const struct table *t, bool is_sip)
 	size_t used = 0;
 
 	for (size_t i = 0; i < KNOWN_COUNT; i++)
-		if ((is_sip || is_of_reports(&known[i])) && !table_has(t, known[i].name) &&
-		    !(t->generated & 1ULL << i) && used < sizeof(missing) - 80)
+		if ((is_sip ? is_column(&known[i]) : is_of_reports(&known[i])) &&
+		    !table_has(t, known[i].name) && !(t->generated & 1ULL << i) &&
+		    used < sizeof(missing) - 80)
 			used += (size_t)snprintf(missing + used, sizeof(missing) - used, "%s%s",
 						 used ? ", " : "", known[i].name);
 	log_info("table %s: fills %u columns%s%s", t->name, t->count, used ? "; not there: " : "",

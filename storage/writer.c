@@ -171,6 +171,8 @@ static void result_count(struct writer *w, const struct batch_result *r)
 	for (unsigned p = 0; p < PLACE_COUNT; p++)
 		if (r->stored[p])
 			counter_add(&w->counters.stored[p], r->stored[p]);
+	if (r->unrouted)
+		counter_add(&w->counters.unrouted, r->unrouted);
 	if (r->deltas)
 		counter_add(&w->counters.stored_deltas, r->deltas);
 	counter_add(&w->counters.transactions, 1);

@@ -35,6 +35,7 @@ struct writer;
 struct writer_counters {
 	/* outcomes, read before what they are outcomes of */
 	counter stored[PLACE_COUNT];
+	counter unrouted; /* of the stored ones; see batch_result */
 	counter stored_deltas;
 	counter rejected[REJECT_REASON_COUNT];
 	counter lost_damage; /* rows of damaged blocks */

@@ -24,7 +24,7 @@ step() {
 
 make="make --no-print-directory WERROR=1"
 jobs=$(nproc)
-step "build" $make -j"$jobs" all
+step "build" $make -j"$jobs" e2e-tools
 step "lint" $make -j"$jobs" lint
 for mode in release asan tsan; do
 	step "unit tests, $mode" $make -j"$jobs" MODE=$mode unit
@@ -32,7 +32,7 @@ for mode in release asan tsan; do
 done
 export TSAN_OPTIONS="suppressions=$(pwd)/tests/tsan.supp history_size=7 ${TSAN_OPTIONS:-}"
 for mode in asan tsan; do
-	step "build, $mode" $make -j"$jobs" MODE=$mode all
+	step "build, $mode" $make -j"$jobs" MODE=$mode e2e-tools
 done
 step "end to end, release" python3 tests/e2e/run.py --heptap build/release/heptap
 step "end to end, asan" python3 tests/e2e/run.py --heptap build/asan/heptap --sanitized

@@ -227,7 +227,7 @@ static void metrics_rows(struct evbuffer *out, const struct stats_sources *from,
 	single(out, "heptap_rows_rewound_total", "counter",
 	       "rows counted stored that the database had forgotten", st->rewound);
 	family(out, "heptap_stored_total", "counter", "rows committed, by table");
-	for (unsigned p = 0; p < PLACE_COUNT; p++) {
+	for (unsigned p = 0; p < layout_places(from->layout); p++) {
 		if (place_is_daily((struct place){ p, 0 }) != from->layout->is_daily &&
 		    p <= PLACE_REST)
 			continue;
@@ -235,6 +235,9 @@ static void metrics_rows(struct evbuffer *out, const struct stats_sources *from,
 		evbuffer_add_printf(out, "heptap_stored_total{table=\"%s\"} %" PRIu64 "\n", label,
 				    st->stored_in[p]);
 	}
+	single(out, "heptap_unrouted_total", "counter",
+	       "rows in the usual table though a rule named another, which cannot be",
+	       st->unrouted);
 	family(out, "heptap_rejected_total", "counter", "rows the database refused, by reason");
 	for (unsigned r = 0; r < REJECT_REASON_COUNT; r++)
 		evbuffer_add_printf(out, "heptap_rejected_total{reason=\"%s\"} %" PRIu64 "\n",

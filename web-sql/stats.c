@@ -18,6 +18,7 @@ static void writers_take(const struct stats_sources *from, struct stats *out)
 			out->stored_in[p] += counter_get(&w->stored[p]);
 		for (unsigned r = 0; r < REJECT_REASON_COUNT; r++)
 			out->rejected_for[r] += counter_get(&w->rejected[r]);
+		out->unrouted += counter_get(&w->unrouted);
 		out->lost_damage += counter_get(&w->lost_damage);
 		out->recovered += counter_get(&w->recovered);
 		out->rewound += counter_get(&w->rewound);

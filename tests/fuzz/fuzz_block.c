@@ -1,7 +1,7 @@
 /*
  * Any bytes as a block: block_check() accepts it or not, and of what it accepts every row and text
- * lies inside. The first octet says how the rest becomes a block, so that the checks behind the
- * hash are reached too.
+ * lies inside, and goes to a table whose name is one. The first octet says how the rest becomes a
+ * block, so that the checks behind the hash are reached too.
  */
 #include <assert.h>
 #include <stdbool.h>
@@ -11,6 +11,7 @@
 #include <xxhash.h>
 
 #include "storage/block.h"
+#include "storage/layout.h"
 #include "tests/unit/make_block.h"
 
 #define HASHED_FROM (offsetof(struct block_head, hash) + sizeof(uint64_t))
@@ -25,6 +26,19 @@ static void touch(const void *bytes, size_t len)
 
 	for (size_t i = 0; i < len; i++)
 		sink += at[i];
+}
+
+/* Names stand between backquotes in SQL. */
+static void check_table(const struct block_head *h, const struct row_head *r, bool is_daily)
+{
+	static struct routes routes = { .lock = PTHREAD_MUTEX_INITIALIZER };
+	struct layout l = { .table = "sip_capture", .is_daily = is_daily, .routes = &routes };
+	struct place p = layout_place_of(&l, h, r, 20778);
+	char name[LAYOUT_NAME];
+
+	assert((unsigned)p.what < layout_places(&l));
+	layout_name(&l, p, name);
+	assert(route_is_name(view_of(name)));
 }
 
 static void check_row(const uint8_t *bytes, uint32_t i)
@@ -52,6 +66,8 @@ static void check_row(const uint8_t *bytes, uint32_t i)
 		touch(text.at, text.len);
 	}
 	touch(r, r->bytes);
+	for (int is_daily = 0; is_daily < 2 && r->table != ROW_TABLE_STATISTICS; is_daily++)
+		check_table(h, r, is_daily);
 }
 
 /* @p bytes is 8-aligned and exactly @p len octets long. */

@@ -331,14 +331,15 @@ static const char *name_of(const struct layout *l, uint16_t table, uint16_t kind
 {
 	static char name[LAYOUT_NAME];
 	struct row_head r = { .table = table, .kind = kind, .day = day };
+	struct block_head h = { 0 }; /* without a text */
 
-	layout_name(l, layout_place_of(l, &r, today), name);
+	layout_name(l, layout_place_of(l, &h, &r, today), name);
 	return name;
 }
 
 START_TEST(names_of_tables)
 {
-	struct layout one = { "sip_capture", false }, daily = { "sc", true };
+	struct layout one = { "sip_capture", false, NULL }, daily = { "sc", true, NULL };
 	uint32_t day = 20778; /* 2026-11-21 */
 
 	ck_assert_str_eq(name_of(&one, ROW_TABLE_SIP_CAPTURE, ROW_KIND_REST, day, day),

@@ -55,16 +55,18 @@ static struct given given_invite(void)
 	ck_assert_int_eq(sip_names_add(&names, "X-CID"), 0);
 	ck_assert_int_eq(sip_names_add(&names, "X-One"), 1);
 	ck_assert_int_eq(sip_parse(g.m.payload, &names, &g.s), HT_OK);
-	g.x = (struct row_extras){ .table = ROW_TABLE_SIP_CAPTURE,
-				   .type = 1,
-				   .proto = 2,
-				   .callid_aleg = g.s.extra[0],
-				   .source_ip = view_of("2001:db8::1"),
-				   .destination_ip = view_of("2001:db8::2"),
-				   .correlation_id = view_of("from-hep"),
-				   .node = view_of("node1:2001"),
-				   .custom_field = {
-					   g.s.extra[1], view_of("outside"), { NULL, 0 } } };
+	g.x = (struct row_extras){
+		.table = ROW_TABLE_SIP_CAPTURE,
+		.type = 1,
+		.proto = 2,
+		.callid_aleg = g.s.extra[0],
+		.source_ip = view_of("2001:db8::1"),
+		.destination_ip = view_of("2001:db8::2"),
+		.correlation_id = view_of("from-hep"),
+		.node = view_of("node1:2001"),
+		.custom_field = { g.s.extra[1], view_of("outside"), { NULL, 0 } },
+		.route = view_of("trunk_a")
+	};
 	return g;
 }
 
@@ -185,7 +187,7 @@ START_TEST(texts_of_the_message_are_not_written_again)
 	struct given g = given_invite();
 	struct block *b = new_block(10);
 	size_t outside = g.x.source_ip.len + g.x.destination_ip.len + g.x.correlation_id.len +
-			 g.x.node.len + strlen("outside");
+			 g.x.node.len + g.x.route.len + strlen("outside");
 	const struct row_head *r;
 	struct view msg, callid;
 
@@ -288,7 +290,10 @@ START_TEST(largest_block_fits_its_buffer)
 				       .destination_ip = outside,
 				       .correlation_id = outside,
 				       .node = outside,
-				       .custom_field = { outside, outside, outside } };
+				       .custom_field = { outside, outside, outside },
+				       .route = outside };
+	ck_assert_int_eq(add(b, &large), HT_EFULL);
+	large.m.payload.len -= outside.len;
 	ck_assert_int_eq(add(b, &large), HT_OK);
 	ck_assert_uint_eq(b->used - b->directory[b->rows - 1], BLOCK_MAX_ROW_BYTES);
 	bytes = finish(b);
@@ -313,6 +318,7 @@ START_TEST(row_that_is_too_large_is_refused_and_changes_nothing)
 	used = b->used;
 	bytes = finish(b);
 	before = copy_of(b->bytes, bytes);
+	g.x.route.len = 0;
 	g.m.payload = (struct view){ payload, MAX_PAYLOAD + 1 };
 	ck_assert_int_eq(add(b, &g), HT_EFULL);
 	ck_assert_uint_eq(b->used, used);
@@ -586,6 +592,20 @@ START_TEST(values_that_an_older_format_lacks_are_absent)
 }
 END_TEST
 
+/* As those wrote that had no `table:` of rules yet. */
+START_TEST(row_of_before_there_were_routes_has_none)
+{
+	struct given g = given_invite();
+	uint32_t len;
+	uint8_t *bytes = block_with(ROW_NUMBER_COUNT, ROW_route, &len);
+
+	ck_assert_int_eq(block_check(bytes, len), HT_OK);
+	g.x.route = (struct view){ NULL, 0 };
+	expect_row(block_head_of(bytes), block_row(bytes, 0), &g);
+	free(bytes);
+}
+END_TEST
+
 START_TEST(values_that_only_a_newer_format_has_are_passed_over)
 {
 	struct given g = given_invite();
@@ -683,6 +703,7 @@ int main(void)
 	tcase_add_loop_test(t, row_that_leads_outside_is_refused, 0, ROWS(bad_rows));
 	tcase_add_test(t, text_of_no_length_may_point_anywhere);
 	tcase_add_test(t, values_that_an_older_format_lacks_are_absent);
+	tcase_add_test(t, row_of_before_there_were_routes_has_none);
 	tcase_add_test(t, values_that_only_a_newer_format_has_are_passed_over);
 	tcase_add_test(t, sums_read_back_as_they_were_added);
 	tcase_add_test(t, sums_and_messages_keep_to_their_streams);
