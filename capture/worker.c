@@ -408,6 +408,7 @@ static void sip_row(struct worker *w, struct source_counters *c, const struct ms
 	x.kind = kind;
 	x.type = s->is_reply ? 2 : 1;
 	x.callid_aleg = decision->aleg;
+	x.route = decision->table;
 	if (x.correlation_id.len == 0)
 		x.correlation_id = w->options.compat == CONF_COMPAT_KAMAILIO
 					   ? s->callid

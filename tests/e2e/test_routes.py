@@ -3,7 +3,7 @@ import json
 import subprocess
 import time
 
-from lib import check, check_equal, unescape, wait_until
+from lib import check, check_equal, hep3, sip, unescape, wait_until
 
 DAY = 86400
 
@@ -92,6 +92,26 @@ def test_replayed_rows_have_their_table(world):
     check_equal(ids, [len(list(n)) for n in wanted.values()], "ids")
     replay(h, folder, 0)
     check_tables(db, wanted, "after a second replay: rows")
+
+
+def test_rules_of_a_server(world):
+    """What a rule chose has its table, reports and what no rule chose theirs; after a reload the next messages go where they go now."""
+    db = world.database()
+    rule = "filters: [ {{ name: r, when: 'method == \"OPTIONS\"', table: {0} }} ]\n"
+    h = world.heptap(top=rule.format("trunk_a"))
+    h.send([hep3(sip(n, "OPTIONS" if n % 2 else "MESSAGE")) for n in range(200)])
+    h.send([hep3(b"a line of a log", kind=100)])
+    h.wait_at_rest(201).check_exact()
+    h.write(top=rule.format("trunk_b"))
+    check_equal(h.command("reload").returncode, 0, "reload")
+    h.send([hep3(sip(n, "OPTIONS" if n % 2 else "MESSAGE")) for n in range(200, 300)])
+    m = h.wait_at_rest(301)
+    m.check_exact()
+    check_tables(db, {"trunk_a": range(1, 200, 2), "trunk_b": range(201, 300, 2), "sip_capture": range(0, 300, 2)})
+    check_equal([m.sum("heptap_stored_total", table=t) for t in ("trunk_a", "trunk_b", "sip_capture", "logs_capture")], [100, 50, 150, 1], "by table")
+    check_equal(m.sum("heptap_unrouted_total"), 0, "unrouted")
+    h.stop()
+    check_equal(sum(int(t) for t, in db.query("SELECT total FROM stats_method WHERE method = 'ALL'")), 300, "statistics count all of them")
 
 
 def test_names_that_cannot_be(world):
