@@ -532,7 +532,7 @@ static void capture_choose(struct import *m)
 	const struct import_wish *w = m->wish;
 	struct conf_capture *c = &m->capture;
 
-	*c = (struct conf_capture){ .bpf = "", .port_count = 2 };
+	*c = (struct conf_capture){ .bpf = "", .port_count = 2, .rtcp = CONF_TRUE };
 	memcpy(c->ports, usual, sizeof(usual));
 	if (m->conf->capture_count)
 		*c = m->conf->capture[0];

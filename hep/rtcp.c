@@ -60,7 +60,7 @@ enum rtcp_kind rtcp_kind(struct view datagram)
 	struct packet p;
 	bool is_report;
 
-	if (!packet_next(&c, &p) || p.type < SR || p.type > XR)
+	if (!rtcp_may_be(datagram) || !packet_next(&c, &p))
 		return RTCP_NOT;
 	is_report = has_text(p.type);
 	while (cursor_left(&c) > 0) {

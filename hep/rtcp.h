@@ -18,6 +18,7 @@
  * Threads: pure; any thread.
  */
 #pragma once
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "hep/cursor.h"
@@ -31,6 +32,14 @@ enum rtcp_kind {
 	RTCP_FEEDBACK,	/* nothing but what has no place in the text: NACK, PLI and others */
 	RTCP_ENCRYPTED, /* something is behind the first packet that is none */
 };
+
+/** By two octets, which RTP never has (RFC 5761 section 4). What is not RTCP is told apart here
+ * most of the time. */
+static inline bool rtcp_may_be(struct view datagram)
+{
+	return datagram.len >= 4 && (datagram.at[0] & 0xc0) == 0x80 &&
+	       (datagram.at[1] & 0xf8) == 200;
+}
 
 /** What a datagram is, by the headers of its packets; the first one is of type 200 to 207. */
 enum rtcp_kind rtcp_kind(struct view datagram);
