@@ -249,6 +249,18 @@ def test_rtpengine(world):
     check_equal(sorted(map(tuple, got)), sorted((ENGINE_CALL.encode(), e["payload"].encode()) for e in told), "rows of rtpengine")
 
 
+def test_recorded_call(world):
+    """A call in a recording of somebody else's: its one report, which is also its end, has the Call-ID of the INVITE."""
+    h = world_of(world)
+    run_import(h, FIXTURES / "sip/sample-sngrep-aaa.pcap")
+    (call, source, destination, report), = rows_of(world.db)
+    # That telephone names itself by its Call-ID in RTCP, too.
+    check_equal((call, source, destination), ("11894297-4432a9f8@192.168.1.2", "192.168.1.2 30001", "212.242.33.36 40393"), "its call")
+    check_equal((report["type"], report["sender_information"]["packets"], report["report_count"]), (200, 9, 0), "the report")
+    check_equal([s["text"] for s in report["sdes_information"]], [call, "SIPPS"], "its source")
+    check_equal(report["bye_information"], [{"ssrc": 0x3796cb71, "reason": "session shutdown"}], "its end")
+
+
 # ---- agents ----
 
 def without_chunk(packet, number):
