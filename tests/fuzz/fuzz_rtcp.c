@@ -80,7 +80,7 @@ static void check_behind(const uint8_t *data, size_t size, enum rtcp_kind kind)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	enum rtcp_kind kind, part;
-	size_t all, step = size / 64 + 1;
+	size_t all, step = size / 16 + 1;
 
 	if (size > 65535)
 		return 0;
