@@ -200,8 +200,7 @@ def test_libpcap(world):
 def test_two_mirrors(world):
     """The same packets from two mirror ports: each is stored once, the others are counted."""
     world.database()
-    first = capture(ports="[5060]").split("\n")
-    h = world.heptap(top="\n".join([*first, capture(name="other", ports="[5060]").split("\n")[1]]))
+    h = world.heptap(top="capture: [{ name: mirror, interface: near }, { name: other, interface: near }]")
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as far:
         far.bind(("far", 0))
         for src, dst, ports, payload, _ in list(traffic())[:5]:
