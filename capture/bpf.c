@@ -2,7 +2,7 @@
  * A small assembler and the one program that is written in it. Jumps only go forward and by at most
  * 255, so the long list of ports comes last and has its verdicts in line. X holds how much further
  * headers are than in a frame without tags; every load counts from behind the link header, since
- * libpcap moves those of a cooked socket.
+ * libpcap moves those of a cooked socket. The first word of memory holds the protocol of IP.
  */
 #include "capture/bpf.h"
 
@@ -32,6 +32,7 @@ enum label {
 	IP6,
 	IP6_PORTS,
 	PORTS,
+	REFUSE,
 	TAG,
 	LABELS = TAG + 3
 };
@@ -106,6 +107,14 @@ static const uint16_t extensions[] = { 43, 44, 60, 0 };
 /* VXLAN, VXLAN of early Linux, GENEVE, TZSP. */
 static const uint16_t hiding_ports[] = { 4789, 8472, 6081, 37008, 0 };
 
+/* The kernel asks that memory is filled on all ways to where it is read, and takes what is behind a
+ * verdict for one of them. */
+static void put_memory(struct assembly *a)
+{
+	put(a, BPF_LDX | BPF_IMM, 0);
+	put(a, BPF_STX, 0);
+}
+
 /* Leaves the type in A, and in X how long the tags are. */
 static void put_tags(struct assembly *a, uint32_t type_at)
 {
@@ -139,6 +148,7 @@ static void put_ip4(struct assembly *a)
 	load(a, BPF_H, 6);
 	branch(a, BPF_JSET, 0x3fff, ACCEPT, NEXT); /* more fragments, or an offset */
 	load(a, BPF_B, 9);
+	put(a, BPF_ST, 0);
 	any_of(a, port_protocols, IP4_PORTS);
 	any_of(a, hiding_protocols, ACCEPT);
 	branch(a, BPF_JA, 0, DROP, NEXT);
@@ -155,6 +165,7 @@ static void put_ip6(struct assembly *a)
 {
 	here(a, IP6);
 	load(a, BPF_B, 6);
+	put(a, BPF_ST, 0);
 	any_of(a, port_protocols, IP6_PORTS);
 	branch(a, BPF_JEQ, 0, ACCEPT, NEXT);
 	any_of(a, extensions, ACCEPT);
@@ -182,6 +193,18 @@ static void put_port(struct assembly *a, unsigned port)
 	put(a, BPF_RET | BPF_K, TAKE);
 }
 
+/* Version 2 of RTP, types 200 to 207 (see rtcp_may_be()), in the first octets behind the header of
+ * UDP. */
+static void put_rtcp(struct assembly *a)
+{
+	put(a, BPF_LD | BPF_W | BPF_MEM, 0);
+	branch(a, BPF_JEQ, IPPROTO_UDP, NEXT, REFUSE);
+	load(a, BPF_H, 8);
+	put(a, BPF_ALU | BPF_AND | BPF_K, 0xc0f8);
+	branch(a, BPF_JEQ, 0x80c8, NEXT, REFUSE);
+	put(a, BPF_RET | BPF_K, TAKE);
+}
+
 static void put_ports(struct assembly *a, const struct bpf_wish *wish)
 {
 	here(a, PORTS);
@@ -194,6 +217,9 @@ static void put_ports(struct assembly *a, const struct bpf_wish *wish)
 		for (size_t i = 0; hiding_ports[i]; i++)
 			put_port(a, hiding_ports[i]);
 	}
+	if (wish->is_rtcp)
+		put_rtcp(a);
+	here(a, REFUSE);
 	put(a, BPF_RET | BPF_K, 0);
 }
 
@@ -242,6 +268,7 @@ static int from_ports(struct sock_fprog *out, const struct bpf_wish *wish)
 	if (!a)
 		return -ENOMEM;
 	a->header = link->header;
+	put_memory(a);
 	if (link->type_at == NO_TYPE)
 		put_version(a);
 	else

@@ -4,10 +4,9 @@
  * ports, or compiled from an expression of pcap-filter(7).
  *
  * The one made from ports lets through TCP, UDP and SCTP with one of them on either side, and
- * whatever may hide one: fragments, extension headers of IPv6, and tunnels. Up to two VLAN tags may
- * be in the frame, beside the one that the kernel takes out before filters run; more pass as they
- * are.
- * Threads: any.
+ * whatever may hide one: fragments, extension headers of IPv6, and tunnels; if it is wished also
+ * UDP that begins as RTCP does. Up to two VLAN tags may be in the frame, beside the one that the
+ * kernel takes out before filters run; more pass as they are. Threads: any.
  */
 #pragma once
 #include <linux/filter.h>
@@ -22,6 +21,7 @@ struct pcap;
 struct bpf_wish {
 	const unsigned *ports, *hep_ports;
 	size_t port_count, hep_port_count;
+	bool is_rtcp;		/* RTCP, too, on any port */
 	const char *expression; /* in place of the ports; "": none */
 	int dlt;		/* kind of link header, DLT_ of libpcap */
 	/* Of an expression: it is compiled for this interface, whose VLAN tags the kernel takes

@@ -58,6 +58,7 @@ static struct bpf_wish wish_of(const struct conf_capture *c)
 				  .hep_ports = c->hep_ports,
 				  .port_count = c->port_count,
 				  .hep_port_count = c->hep_port_count,
+				  .is_rtcp = c->rtcp == CONF_TRUE,
 				  .expression = c->bpf };
 }
 

@@ -14,6 +14,7 @@
 #include "conf/conf.h"
 #include "hep/listener.h"
 #include "hep/msg.h"
+#include "hep/rtcp.h"
 #include "web-sql/stats.h"
 
 #define SWEEP_US       1000000
@@ -24,11 +25,14 @@
 #define DATAGRAM_BYTES 4096
 
 /* Where packets end here that nobody else counts. X(name, label) */
-#define ENDS(X)               \
-	X(PORT, "port")       \
-	X(FILTER, "filter")   \
-	X(CONTENT, "content") \
-	X(KEEP_ALIVE, "keep_alive")
+#define ENDS(X)                      \
+	X(PORT, "port")              \
+	X(FILTER, "filter")          \
+	X(CONTENT, "content")        \
+	X(KEEP_ALIVE, "keep_alive")  \
+	X(RTCP, "rtcp")              \
+	X(FEEDBACK, "rtcp_feedback") \
+	X(SRTCP, "srtcp")
 
 #define DECODED_ENDS (DECODE_MALFORMED_TUNNEL + 1) /* by enum decode_reason, before ours */
 enum end {
@@ -53,6 +57,7 @@ struct packets {
 	struct stream stream;
 	uint64_t sip_ports[65536 / 64], hep_ports[65536 / 64];
 	bool is_any_port; /* a filter of the user's says what is SIP */
+	bool is_rtcp;	  /* it is looked for, on any port */
 	uint64_t wall_us; /* of the batch */
 	uint64_t ts_us;	  /* of the frame */
 	uint64_t swept_us;
@@ -122,18 +127,16 @@ static void sip_take(struct packets *p, const struct addr *src, const struct add
 }
 
 /* The number of an IPv4 packet tells one that was mirrored twice from one that was sent twice. */
-static void udp_message(struct packets *p, const struct decoded *d)
+static struct msg udp_message(const struct packets *p, const struct decoded *d, uint8_t type)
 {
-	struct msg m = { .src = d->src,
-			 .dst = d->dst,
-			 .ts_us = p->ts_us,
-			 .payload = d->payload,
-			 .ip_proto = PROTO_UDP,
-			 .type = HEP_TYPE_SIP,
-			 .has_ip_id = d->has_ip_id && d->src.family == FAMILY_IPV4,
-			 .ip_id = (uint16_t)d->ip_id };
-
-	p->take.sip(p->taker, p->is.source, &m);
+	return (struct msg){ .src = d->src,
+			     .dst = d->dst,
+			     .ts_us = p->ts_us,
+			     .payload = d->payload,
+			     .ip_proto = PROTO_UDP,
+			     .type = type,
+			     .has_ip_id = d->has_ip_id && d->src.family == FAMILY_IPV4,
+			     .ip_id = (uint16_t)d->ip_id };
 }
 
 static void hep_take(struct packets *p, const struct addr *src, uint64_t ts_us, struct view packet)
@@ -178,6 +181,7 @@ static const uint8_t *front(struct view v)
 static void udp_sip_take(struct packets *p, const struct decoded *d, uint32_t weight)
 {
 	const uint8_t *at = front(d->payload);
+	struct msg m;
 
 	if (!at) {
 		end(p, END_KEEP_ALIVE, weight);
@@ -185,15 +189,36 @@ static void udp_sip_take(struct packets *p, const struct decoded *d, uint32_t we
 		end(p, END_CONTENT, weight);
 	} else {
 		carried(p, weight);
-		udp_message(p, d);
+		m = udp_message(p, d, HEP_TYPE_SIP);
+		p->take.sip(p->taker, p->is.source, &m);
 	}
+}
+
+static void udp_rtcp_take(struct packets *p, const struct decoded *d, enum rtcp_kind kind,
+			  uint32_t weight)
+{
+	struct msg m = udp_message(p, d, HEP_TYPE_RTCP);
+
+	if (kind == RTCP_ENCRYPTED)
+		end(p, END_SRTCP, weight);
+	else if (kind == RTCP_FEEDBACK)
+		end(p, END_FEEDBACK, weight);
+	else if (worker_rtcp_seen(p->is.worker, p->is.source, &m))
+		carried(p, weight);
+	else
+		end(p, END_RTCP, weight);
 }
 
 static void udp_take(struct packets *p, const struct decoded *d, uint32_t weight)
 {
+	bool may_be_rtcp = p->is_rtcp && rtcp_may_be(d->payload);
+	enum rtcp_kind rtcp = may_be_rtcp ? rtcp_kind(d->payload) : RTCP_NOT;
+
 	if (is_hep(p, &d->src, &d->dst)) {
 		carried(p, weight);
 		hep_take(p, &d->src, p->ts_us, d->payload);
+	} else if (rtcp != RTCP_NOT) {
+		udp_rtcp_take(p, d, rtcp, weight);
 	} else if (is_sip(p, &d->src, &d->dst)) {
 		udp_sip_take(p, d, weight);
 	} else {
@@ -620,6 +645,7 @@ int packets_new(struct packets **out, const struct packets_options *options)
 	p->is = *options;
 	taker_choose(p);
 	p->is_any_port = options->conf->bpf[0] != '\0';
+	p->is_rtcp = p->is.worker && options->conf->rtcp == CONF_TRUE;
 	ports_put(p->sip_ports, options->conf->ports, options->conf->port_count);
 	ports_put(p->hep_ports, options->conf->hep_ports, options->conf->hep_port_count);
 	stream_init(&p->stream, &stream_ops, p);

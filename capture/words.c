@@ -83,7 +83,7 @@ void packet_wish_choose(const struct packet_wish *wish, const struct conf *conf,
 {
 	static const unsigned usual[] = { 5060, 5061 };
 
-	*out = (struct conf_capture){ .bpf = "", .port_count = 2 };
+	*out = (struct conf_capture){ .bpf = "", .port_count = 2, .rtcp = CONF_TRUE };
 	memcpy(out->ports, usual, sizeof(usual));
 	if (conf->capture_count)
 		*out = conf->capture[0];

@@ -22,6 +22,7 @@
 #include "hep/listener.h"
 #include "hep/msg.h"
 #include "hep/quality.h"
+#include "hep/rtcp.h"
 #include "hep/sip.h"
 #include "storage/agents.h"
 #include "storage/block.h"
@@ -32,6 +33,8 @@
 #define BLOCK_WAIT_MS  1
 #define SUMS_US	       1000000 /* sums are written so often */
 #define HEP_TYPES      256
+
+_Static_assert(RTCP_TEXT <= HEP_MAX_BYTES, "one buffer is for both");
 
 /* An address and its text. */
 struct known_ip {
@@ -68,7 +71,7 @@ struct worker {
 	struct agent *agent;
 	struct agent_key agent_key;
 	struct agent_tally tally;
-	uint8_t *unwrapped; /* HEP_MAX_BYTES: SIP that came inside JSON */
+	uint8_t *text; /* HEP_MAX_BYTES: SIP that came inside JSON, or RTCP as JSON */
 	/* texts of the row that is being made */
 	char node[104 + 1 + 10];
 	struct known_ip known_src[1 << KNOWN_IPS_BITS], known_dst[1 << KNOWN_IPS_BITS];
@@ -582,7 +585,7 @@ static bool worker_sip(struct worker *w, struct source_counters *c, unsigned sou
 	struct sip s;
 
 	if (m->version != 0 && m->payload.at[0] == '{' &&
-	    json_unwrap(m->payload, "payload", w->unwrapped, HEP_MAX_BYTES, &m->payload) < 0) {
+	    json_unwrap(m->payload, "payload", w->text, HEP_MAX_BYTES, &m->payload) < 0) {
 		counter_add(&c->not_sip_content, 1);
 		return false;
 	}
@@ -595,14 +598,13 @@ static bool worker_sip(struct worker *w, struct source_counters *c, unsigned sou
 	return sip_store(w, c, source, m, &s);
 }
 
-static bool worker_report(struct worker *w, struct source_counters *c, unsigned source,
-			  struct msg *m, const struct report_sort *sort)
+static bool report_store(struct worker *w, struct source_counters *c, unsigned source,
+			 const struct decide_input *in, const struct report_sort *sort)
 {
-	struct decide_input in = decide_input(w, source, m, NULL);
+	struct msg *m = in->msg;
 	struct decision decision;
 
-	decide_find_call(w->decider, &in);
-	decide(w->decider, &in, &decision);
+	decide(w->decider, in, &decision);
 	if (!decision.is_stored) {
 		counter_add(&c->filtered, 1);
 		return false;
@@ -610,9 +612,22 @@ static bool worker_report(struct worker *w, struct source_counters *c, unsigned 
 	if (is_shed(w, c, 1, m, m->correlation))
 		return false;
 	time_settle(w, c, m);
+	if (m->version == 0 && decide_is_copy(w->decider, in, bringer(w, source, m))) {
+		counter_add(&c->duplicate, 1);
+		return false;
+	}
 	report_row(w, c, m, sort->table, sort->type);
 	counter_add(&c->accepted, 1);
 	return true;
+}
+
+static bool worker_report(struct worker *w, struct source_counters *c, unsigned source,
+			  struct msg *m, const struct report_sort *sort)
+{
+	struct decide_input in = decide_input(w, source, m, NULL);
+
+	decide_find_call(w->decider, &in);
+	return report_store(w, c, source, &in, sort);
 }
 
 static void decoded_count(struct worker *w, struct source_counters *c, const struct msg *m,
@@ -739,6 +754,27 @@ void worker_sip_seen(struct worker *w, unsigned source, struct msg *m)
 	else
 		(void)worker_sip(w, c, source, m);
 	seal_if_full(w);
+}
+
+bool worker_rtcp_seen(struct worker *w, unsigned source, struct msg *m)
+{
+	struct source_counters *c = &w->sources[source];
+	struct decide_input in;
+
+	w->came_us = w->wall_us;
+	blocks_wait(w, m->ts_us ? m->ts_us : w->came_us);
+	in = decide_input(w, source, m, NULL);
+	decide_find_call(w->decider, &in);
+	if (m->correlation.len == 0)
+		return false;
+	counter_add(&c->received, 1);
+	m->payload = rtcp_text(m->payload, w->text);
+	if (is_switched_off(w, source))
+		counter_add(&c->denied_off, 1);
+	else
+		(void)report_store(w, c, source, &in, report_sort(HEP_TYPE_RTCP));
+	seal_if_full(w);
+	return true;
 }
 
 static void record(struct worker *w, unsigned source, const uint8_t *bytes, size_t len,
@@ -895,8 +931,8 @@ int worker_new(struct worker **out, const struct worker_options *options)
 	w->sources = aligned_alloc(_Alignof(struct source_counters),
 				   options->sources * sizeof(*w->sources));
 	w->spare = calloc(options->blocks, sizeof(struct block *));
-	w->unwrapped = malloc(HEP_MAX_BYTES);
-	err = w->sources && w->spare && w->unwrapped ? inflater_new(&w->inflater) : -ENOMEM;
+	w->text = malloc(HEP_MAX_BYTES);
+	err = w->sources && w->spare && w->text ? inflater_new(&w->inflater) : -ENOMEM;
 	if (err == HT_OK)
 		err = ring_init(&w->sealed, options->blocks);
 	if (err == HT_OK)
@@ -936,7 +972,7 @@ void worker_free(struct worker *w)
 		block_free(w->spare[--w->spare_count]);
 	block_free(w->open);
 	free(w->spare);
-	free(w->unwrapped);
+	free(w->text);
 	inflater_free(w->inflater);
 	decider_free(w->decider);
 	tally_free(w->statistics);

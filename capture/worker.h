@@ -80,6 +80,10 @@ extern const struct listener_ops worker_listener_ops;
  * worker_listener_ops. */
 void worker_sip_seen(struct worker *w, unsigned source, struct msg *m);
 
+/** RTCP as it was seen on the wire, of which rtcp_kind() says that it is a report. @return false:
+ * it is of no call that is known, and nothing was done. Else as worker_sip_seen(). */
+HT_MUST_CHECK bool worker_rtcp_seen(struct worker *w, unsigned source, struct msg *m);
+
 /** A HEP packet that was seen on its way to somebody else. @p from_ip: with IPv4 as ::ffff:a.b.c.d.
  * @p ts_us: when; 0: not known. Threads: as above. */
 void worker_hep_seen(struct worker *w, unsigned source, struct view packet,

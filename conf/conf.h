@@ -85,6 +85,7 @@ struct conf_capture {
 	char *bpf; /* "": made from the ports */
 	unsigned hep_ports[CONF_MAX_PORTS];
 	size_t hep_port_count;
+	enum conf_switch rtcp;
 	unsigned threads; /* 0: decided by tune/ */
 	uint64_t ring;	  /* bytes per thread; 0: decided by tune/ */
 	enum conf_switch promiscuous;

@@ -90,6 +90,7 @@ def packets_of(stream):
         stream = stream[length:]
 
 
+RTCP = {"sample-sngrep-aaa": 1}  # reports beside the SIP of a capture, of calls that it describes
 TABLES = {5: ("rtcp_capture", "3"), 100: ("logs_capture", "5")}
 REPORT_COLUMNS = ["micro_ts", "UNIX_TIMESTAMP(date)", "correlation_id", "source_ip", "source_port", "destination_ip", "destination_port",
                   "proto", "family", "type", "node", "SHA2(msg, 256)", "LENGTH(msg)"]

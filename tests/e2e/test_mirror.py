@@ -13,7 +13,7 @@ import subprocess
 import time
 
 from lib import FIXTURES, Skip, check, check_equal, expected, own_network, pcap_frames, wait_until
-from test_corpus import COLUMNS, check_rows, stored_rows
+from test_corpus import COLUMNS, RTCP, check_rows, stored_rows
 
 SIP = FIXTURES / "sip"
 EVERYTHING = "greater 1"
@@ -104,7 +104,7 @@ def replay_all(world, is_everything, **more):
         lines, begun = wanted(path), time.time()
         world.db.query("DELETE FROM sip_capture")
         sent += replay(path)
-        accepted += len(lines)
+        accepted += len(lines) + RTCP.get(path.name.split(".")[0], 0)
         if is_everything:
             wait_until(lambda: seen(h) == sent, 20, lambda: f"{path.name}: {sent} frames were sent: {h.summary()}")
         m = rest(h, accepted, "heptap_accepted_total")

@@ -31,14 +31,15 @@ struct rig {
 	struct pressure none;
 	int spool_fd;
 	struct rules *rules;
-	struct decide_tables tables; /* none */
+	struct decide_tables tables;
 	struct fragments *fragments;
 	struct packets *packets;
 	const struct source_counters *messages;
 };
 
-/* The calling thread is registered with RCU. */
-static inline void rig_make(struct rig *r, const char *yaml)
+/* The calling thread is registered with RCU. @p tables stay the caller's. */
+static inline void rig_make_with(struct rig *r, const char *yaml,
+				 const struct decide_tables *tables)
 {
 	struct spool_options spool = {
 		.dir = "memory", .max_bytes = 1, .node_id = 1, .writers = 1, .in_memory = true
@@ -51,11 +52,12 @@ static inline void rig_make(struct rig *r, const char *yaml)
 				    .batch_us = 20000 };
 
 	memset(r, 0, sizeof(*r));
+	r->tables = *tables;
 	log_open(LOG_LEVEL_ERROR, LOG_TARGET_STDERR);
 	r->spool_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (conf_read_bytes("t", yaml, strlen(yaml), &r->conf, stderr) < 0 ||
-	    rules_new(&r->rules) < 0 || snapshot_new(&r->snapshot, r->conf, NULL, r->rules) < 0 || spool_open(&r->spool, &spool) < 0 ||
-	    agents_new(&r->agents, r->conf->tables.agents) < 0)
+	    rules_new(&r->rules) < 0 || snapshot_new(&r->snapshot, r->conf, NULL, r->rules) < 0 ||
+	    spool_open(&r->spool, &spool) < 0 || agents_new(&r->agents, r->conf->tables.agents) < 0)
 		abort();
 	o.spool = r->spool;
 	o.tables = &r->tables;
@@ -64,6 +66,12 @@ static inline void rig_make(struct rig *r, const char *yaml)
 	o.sources = (unsigned)(r->conf->hep_count + r->conf->capture_count);
 	if (worker_new(&r->worker, &o) < 0)
 		abort();
+}
+
+/* Without tables. */
+static inline void rig_make(struct rig *r, const char *yaml)
+{
+	rig_make_with(r, yaml, &(struct decide_tables){ NULL, NULL, NULL });
 }
 
 /* What entry @p number of `capture` captures goes to the worker from now on. */
@@ -126,7 +134,8 @@ static inline uint64_t rig_packets_missing(const struct rig *r, struct stats_pac
 static inline uint64_t rig_messages_missing(const struct rig *r)
 {
 	const struct source_counters *c = r->messages;
-	uint64_t sum = counter_get(&c->accepted);
+	uint64_t sum =
+		counter_get(&c->accepted) + counter_get(&c->filtered) + counter_get(&c->duplicate);
 
 	for (unsigned i = 0; i < SHED_REASONS; i++)
 		for (unsigned k = 0; k <= SHED_CLASSES; k++)

@@ -117,10 +117,11 @@ static inline void frame_ip6(struct frame_bytes *f, unsigned next)
 }
 
 /* One layer: "eth=TYPE", "tag=TYPE", "sll=TYPE", "sll2=TYPE", "null", "ip4=PROTO", "ip4o=PROTO"
- * with options, "frag=FLAGS:PROTO", "ip6=NEXT", "ports=FROM:TO". TYPE and FLAGS are hexadecimal. */
+ * with options, "frag=FLAGS:PROTO", "ip6=NEXT", "ports=FROM:TO", "udp=FROM:TO:FIRST" with the first
+ * two octets of its payload. TYPE, FLAGS and FIRST are hexadecimal. */
 static inline void frame_layer(struct frame_bytes *f, const char *layer)
 {
-	unsigned a = 0, b = 0;
+	unsigned a = 0, b = 0, c = 0;
 
 	if (sscanf(layer, "eth=%x", &a) == 1) {
 		frame_put(f, "\2\0\0\0\0\2\2\0\0\0\0\1", 12);
@@ -140,6 +141,11 @@ static inline void frame_layer(struct frame_bytes *f, const char *layer)
 		frame_ip4(f, 5, a, 0x4000);
 	} else if (sscanf(layer, "ip4o=%u", &a) == 1) {
 		frame_ip4(f, 15, a, 0);
+	} else if (sscanf(layer, "udp=%u:%u:%x", &a, &b, &c) == 3) {
+		frame_put16(f, a);
+		frame_put16(f, b);
+		frame_put(f, "\0\60\0\0", 4);
+		frame_put16(f, c);
 	} else if (sscanf(layer, "frag=%x:%u", &a, &b) == 2) {
 		frame_ip4(f, 5, b, a);
 	} else if (sscanf(layer, "ip6=%u", &a) == 1) {
