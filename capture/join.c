@@ -103,17 +103,23 @@ static struct call *own_get(struct joiner *j, const struct join_input *in, struc
 	return out->call;
 }
 
-/* Both go into the message at once: the record may be in the making by another thread. */
-static void leg_set(struct joiner *j, struct joined *out, struct view aleg, struct view first)
+static void leg_set(struct joiner *j, struct call *call, struct view aleg, struct view first)
+{
+	if (call_set_aleg(call, aleg) <= 0)
+		return;
+	(void)call_set_correlation(call, first);
+	counter_add(&j->counters.joined, 1);
+}
+
+/* The message has them at once: its record may be in the making by another thread. */
+static void own_leg_set(struct joiner *j, struct joined *out, struct view aleg, struct view first)
 {
 	if (out->aleg.len == 0) {
 		out->aleg = aleg;
 		out->correlation = first;
 	}
-	if (out->call && call_set_aleg(out->call, aleg) > 0) {
-		(void)call_set_correlation(out->call, first);
-		counter_add(&j->counters.joined, 1);
-	}
+	if (out->call)
+		leg_set(j, out->call, aleg, first);
 }
 
 /* The header names the Call-ID of the leg before. Its record is made if it has not come yet, so
@@ -139,7 +145,7 @@ static void join_named(struct joiner *j, const struct join_input *in, struct vie
 	}
 	if (call)
 		call_set_joined(call);
-	leg_set(j, out, before, first);
+	own_leg_set(j, out, before, first);
 }
 
 /* The entry of a value that legs share; a new one begins with the first leg of this message. */
@@ -161,24 +167,43 @@ static struct call *shared_get(struct joiner *j, const struct join_input *in, un
 	return entry;
 }
 
+/* The first legs of two groups: the later group's gets the other before it. */
+static void join_groups(struct joiner *j, const struct join_input *in, struct view first,
+			struct view later)
+{
+	struct call *a = get(j, first, in->now_ms), *b = get(j, later, in->now_ms);
+
+	if (!a || !b)
+		return;
+	call_set_joined(a);
+	leg_set(j, b, first, first);
+}
+
+/* A value that legs share joins this one with the first that had it; if there is a leg before this
+ * one already, all of its legs with all of those. */
 static void join_shared(struct joiner *j, const struct join_input *in, unsigned rule,
 			struct view value, struct joined *out)
 {
 	struct call *own = own_get(j, in, out), *entry, *call;
-	struct view first;
+	struct view first, mine;
 
 	if (!own)
 		return;
 	entry = shared_get(j, in, rule, value, own);
-	if (!entry || call_aleg(own).len)
+	if (!entry)
 		return;
 	call = get(j, call_aleg(entry), in->now_ms);
 	if (!call)
 		return;
 	call_set_joined(call);
 	first = first_of(j, call, in->now_ms);
-	if (!is_same(first, in->sip->callid))
-		leg_set(j, out, first, first);
+	mine = call_aleg(own).len ? first_of(j, own, in->now_ms) : in->sip->callid;
+	if (is_same(first, mine))
+		return;
+	if (call_aleg(own).len)
+		join_groups(j, in, mine, first);
+	else
+		own_leg_set(j, out, first, first);
 }
 
 static void join_entry(struct joiner *j, const struct join_input *in, unsigned i,
