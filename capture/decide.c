@@ -5,6 +5,8 @@
 #include <stdlib.h>
 
 #include "capture/filter.h"
+#include "capture/join.h"
+#include "capture/legs.h"
 #include "capture/snapshot.h"
 #include "hep/msg.h"
 #include "hep/sdp.h"
@@ -37,6 +39,7 @@ struct decider {
 	const struct decide_tables *tables;
 	struct rcu_table_thread *calls, *media, *seen; /* NULL as the tables are */
 	struct filter_thread *filter;
+	struct joiner *joiner;
 	struct decider_counters counters;
 };
 
@@ -52,13 +55,15 @@ static bool may_have_record(const struct sip *s)
 {
 	struct view method = s->cseq_method.len ? s->cseq_method : s->method;
 
-	return s->callid.len && !view_is(method, "OPTIONS") && !view_is(method, "REGISTER");
+	return legs_is_callid(s->callid) && !view_is(method, "OPTIONS") &&
+	       !view_is(method, "REGISTER");
 }
 
 static struct view callid_of(const struct decide_input *in)
 {
 	if (!in->sip)
-		return in->msg->correlation;
+		return legs_is_callid(in->msg->correlation) ? in->msg->correlation
+							    : (struct view){ 0 };
 	return may_have_record(in->sip) ? in->sip->callid : (struct view){ 0 };
 }
 
@@ -67,8 +72,9 @@ static struct call *call_find(const struct decider *d, const struct decide_input
 {
 	const struct rcu_table *calls = d->tables->calls;
 
-	return calls && callid.len ? calls_find(calls, calls_hash(calls, callid), callid, now_ms(in))
-				   : NULL;
+	return calls && callid.len
+		       ? calls_find(calls, calls_hash(calls, callid), callid, now_ms(in))
+		       : NULL;
 }
 
 static struct call *call_get(const struct decider *d, const struct decide_input *in,
@@ -125,8 +131,8 @@ static void record_judge(struct decider *d, const struct decide_input *in,
 	if (!out->call || f->is_unsure)
 		return;
 	if (f->record != FILTER_NONE)
-		mine.rule = (uint32_t)f->record << NUMBER_BITS |
-			    in->snapshot->rule_number[f->record];
+		mine.rule =
+			(uint32_t)f->record << NUMBER_BITS | in->snapshot->rule_number[f->record];
 	mine.action = action_of(in->snapshot, f);
 	(void)call_judge(out->call, mine);
 }
@@ -168,56 +174,26 @@ static void judge(struct decider *d, const struct decide_input *in, struct decis
 
 /* ---- legs ---- */
 
-static struct view leg_of(const struct decide_input *in)
+static void legs_join(struct decider *d, const struct decide_input *in, struct decision *out)
 {
-	for (uint8_t i = 0; i < in->snapshot->legs; i++)
-		if (in->sip->extra[i].len)
-			return in->sip->extra[i];
-	return (struct view){ 0 };
-}
+	struct join_input input = { .legs = &in->snapshot->legs,
+				    .sip = in->sip,
+				    .may_have_record = may_have_record(in->sip),
+				    .now_ms = now_ms(in) };
+	struct joined joined = { .call = out->call };
 
-/* A header names the Call-ID of the leg before this one: what joins that one with others joins this
- * one too, and begins with its Call-ID. */
-static void leg_learn(struct decider *d, const struct decide_input *in, struct decision *out)
-{
-	struct view before = leg_of(in), joins = before;
-	struct call *first;
-
-	if (before.len == 0)
-		return;
-	out->aleg = before;
-	first = call_find(d, in, before);
-	if (first && call_correlation(first).len)
-		joins = call_correlation(first);
-	else if (first)
-		(void)call_set_correlation(first, before);
-	out->correlation = joins;
-	if (!out->call && in->sip->callid.len)
-		out->call = call_get(d, in, in->sip->callid);
-	if (!out->call)
-		return;
-	(void)call_set_aleg(out->call, before);
-	(void)call_set_correlation(out->call, joins);
-}
-
-static void leg_tell(struct decision *out)
-{
-	if (!out->call)
-		return;
-	if (call_aleg(out->call).len)
-		out->aleg = call_aleg(out->call);
-	if (call_correlation(out->call).len)
-		out->correlation = call_correlation(out->call);
+	join(d->joiner, &input, &joined);
+	out->call = joined.call;
+	out->aleg = joined.aleg;
+	out->correlation = joined.correlation;
 }
 
 void decide(struct decider *d, const struct decide_input *in, struct decision *out)
 {
 	*out = (struct decision){ .call = call_find(d, in, callid_of(in)) };
 	judge(d, in, out);
-	if (in->sip) {
-		leg_learn(d, in, out);
-		leg_tell(out);
-	}
+	if (in->sip)
+		legs_join(d, in, out);
 }
 
 /* ---- copies ---- */
@@ -291,6 +267,8 @@ int decider_new(struct decider **out, const struct decide_tables *tables, unsign
 	if (tables->seen)
 		d->seen = rcu_table_thread(tables->seen, thread);
 	err = filter_thread_new(&d->filter);
+	if (err == HT_OK)
+		err = joiner_new(&d->joiner, d->calls);
 	if (err < 0)
 		decider_free(d);
 	else
@@ -303,6 +281,7 @@ void decider_free(struct decider *d)
 	if (!d)
 		return;
 	filter_thread_free(d->filter);
+	joiner_free(d->joiner);
 	free(d);
 }
 
@@ -315,5 +294,6 @@ void decider_tell(const struct decider *d, struct stats_decisions *out)
 					 .seen = &n->seen,
 					 .calls = &n->calls,
 					 .media_found = &n->media_found,
+					 .legs = joiner_counters(d->joiner),
 					 .unsure = filter_thread_unsure(d->filter) };
 }

@@ -88,14 +88,13 @@ int snapshot_new(struct snapshot **out, const struct conf *start, struct conf *f
 		return -ENOMEM;
 	}
 	s->owned = fresh;
-	s->legs = (uint8_t)now->legs.count;
 	s->custom_fields = (uint8_t)now->custom_fields.count;
 	s->skew_us = now->max_clock_skew * 1000000ULL;
 	s->window_ms = now->duplicates.window * 1000;
 	s->generation = atomic_fetch_add(&last_generation, 1) + 1;
 	listeners_find(s, start, now);
 	sources_name(s, start);
-	err = node_len < sizeof(s->node) ? names_add(s, &now->legs) : -EINVAL;
+	err = node_len < sizeof(s->node) ? legs_init(&s->legs, &now->legs, &s->names) : -EINVAL;
 	if (err == HT_OK)
 		err = names_add(s, &now->custom_fields);
 	if (err == HT_OK)
@@ -115,6 +114,7 @@ void snapshot_free(struct snapshot *s)
 	if (!s)
 		return;
 	filter_end(s->filter);
+	legs_fini(&s->legs);
 	conf_free(s->owned);
 	free(s);
 }

@@ -7,6 +7,7 @@
 #pragma once
 #include <stdint.h>
 
+#include "capture/legs.h"
 #include "conf/conf.h"
 #include "conf/rcu.h"
 #include "conf/rules.h"
@@ -21,8 +22,9 @@ struct snapshot {
 	const struct conf_listener *
 		listener[CONF_MAX_SOURCES]; /* by number of the running source; NULL: no listener */
 	struct view source[CONF_MAX_SOURCES]; /* names of the running sources */
-	struct sip_names names;		    /* legs first, custom fields behind them */
-	uint8_t legs, custom_fields;
+	struct sip_names names;		      /* legs first, custom fields behind them */
+	struct legs legs;
+	uint8_t custom_fields;
 	char node[104]; /* start of the node column */
 	uint8_t node_len;
 	uint64_t skew_us;
@@ -41,7 +43,7 @@ struct snapshot {
  * @param fresh  Read again; taken over, even on failure. NULL at the start. A listener that it does
  * not name keeps what it had.
  * @param rules  Where its rules get their numbers; lives as long as any snapshot.
- * @return HT_OK, -ENOMEM, or -EINVAL for a name that is too long.
+ * @return HT_OK, -ENOMEM, or another error for what conf_read() does not let pass.
  */
 HT_MUST_CHECK int snapshot_new(struct snapshot **out, const struct conf *start, struct conf *fresh,
 			       struct rules *rules);

@@ -417,7 +417,7 @@ static void sip_row(struct worker *w, struct source_counters *c, const struct ms
 					   ? s->callid
 					   : decision->correlation;
 	for (uint8_t i = 0; i < snap->custom_fields; i++)
-		x.custom_field[i] = s->extra[snap->legs + i];
+		x.custom_field[i] = s->extra[snap->legs.count + i];
 	row_add(w, c, m, s, &x);
 }
 

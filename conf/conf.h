@@ -31,7 +31,7 @@ enum conf_durability { CONF_DURABILITY_SPOOL, CONF_DURABILITY_DISK, CONF_DURABIL
 #define CONF_MAX_ENDPOINTS   8	/* addresses of one listener */
 #define CONF_MAX_NETS	     64 /* networks of one allow list */
 #define CONF_MAX_KEYS	     16 /* keys of one listener */
-#define CONF_MAX_LEGS	     8	/* headers in `legs` */
+#define CONF_MAX_LEGS	     8	/* entries of `legs` */
 #define CONF_MAX_CUSTOM	     3	/* headers in `custom_fields` */
 #define CONF_MAX_RECEIVERS   8	/* addresses that events are sent to */
 #define CONF_MAX_DAILY_TABLE 42 /* octets of `storage.table` with daily tables; names have 64 */
@@ -115,7 +115,7 @@ struct conf {
 	struct conf_filter filters[CONF_MAX_FILTERS];
 	size_t filter_count;
 	char *default_action;
-	struct conf_strings legs;
+	struct conf_strings legs; /* conf/leg.h takes them apart */
 	struct conf_strings custom_fields;
 	struct {
 		unsigned window; /* s; 0: copies are not looked for */

@@ -125,7 +125,7 @@ int filter_matcher_new(struct filter_matcher **out)
 
 	if (!m)
 		return -ENOMEM;
-	m->data = pcre2_match_data_create(1, NULL);
+	m->data = pcre2_match_data_create(2, NULL); /* the match and its first group */
 	m->context = pcre2_match_context_create(NULL);
 	m->stack = pcre2_jit_stack_create(STACK_AT_FIRST, FILTER_STACK_BYTES, NULL);
 	if (!m->data || !m->context) {
@@ -175,6 +175,28 @@ int filter_regex_match_bare(const struct filter_regex *r, struct filter_matcher 
 	if (n >= 0) /* 0: it has groups that the match data has no room for, nor any use */
 		return 1;
 	return n == PCRE2_ERROR_NOMATCH ? 0 : -1;
+}
+
+int filter_regex_find(const struct filter_regex *r, struct filter_matcher *m, const uint8_t *text,
+		      size_t len, size_t *begin, size_t *found_len)
+{
+	const PCRE2_SIZE *at = pcre2_get_ovector_pointer(m->data);
+	unsigned of = 2; /* the first group */
+	uint32_t groups = 0;
+	int found = filter_hints_ask(&r->hints, text, len) == HINT_NO
+			    ? 0
+			    : filter_regex_match_bare(r, m, text, len);
+
+	if (found != 1)
+		return found;
+	pcre2_pattern_info(r->code, PCRE2_INFO_CAPTURECOUNT, &groups);
+	if (groups == 0 || at[of] == PCRE2_UNSET)
+		of = 0;
+	if (at[of] >= at[of + 1]) /* \K may turn it round */
+		return 0;
+	*begin = at[of];
+	*found_len = at[of + 1] - at[of];
+	return 1;
 }
 
 int filter_regex_match(const struct filter_regex *r, struct filter_matcher *m, const uint8_t *text,

@@ -1,7 +1,8 @@
 /**
  * @file
- * Regular expressions of filters: PCRE2, compiled to machine code where the system lets us. Before
- * it runs, what is known of any match is looked for in cheaper ways (conf/filter_hints.h).
+ * Regular expressions of filters and legs: PCRE2, compiled to machine code where the system lets
+ * us. Before it runs, what is known of any match is looked for in cheaper ways
+ * (conf/filter_hints.h).
  *
  * Octets, not characters: what senders write need not be UTF-8.
  *
@@ -50,7 +51,15 @@ void filter_matcher_free(struct filter_matcher *matcher);
 int filter_regex_match(const struct filter_regex *regex, struct filter_matcher *matcher,
 		       const uint8_t *text, size_t len);
 
-/** The same without looking for anything before; what tests and measurements compare with. */
+/**
+ * Find what it is about: its first group, or the whole match if that took no part or there is none.
+ * @return as above; after 1, where it is in @p text, which is not empty.
+ */
+int filter_regex_find(const struct filter_regex *regex, struct filter_matcher *matcher,
+		      const uint8_t *text, size_t len, size_t *begin, size_t *found_len);
+
+/** filter_regex_match() without looking for anything before; what tests and measurements compare
+ * with. */
 int filter_regex_match_bare(const struct filter_regex *regex, struct filter_matcher *matcher,
 			    const uint8_t *text, size_t len);
 

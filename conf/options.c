@@ -127,9 +127,9 @@ static const struct conf_option options[] = {
 	  .value = "store", IN_CONF(default_action),
 	  .help = "what becomes of messages that no rule matches" },
 
-	{ .key = "legs[]", .type = CONF_HEADER, .when = CONF_RELOAD, RANGE(1, 64, "octets"),
+	{ .key = "legs[]", .type = CONF_LEG, .when = CONF_RELOAD, RANGE(1, 1024, "octets"),
 	  .value = "X-CID", IN_CONF(legs), ENTRIES(0, CONF_MAX_LEGS),
-	  .help = "headers that name the Call-ID of the other leg" },
+	  .help = "headers that join the legs of a call" },
 	{ .key = "custom_fields[]", .type = CONF_HEADER, .when = CONF_RELOAD,
 	  RANGE(1, 64, "octets"),
 	  .value = "", IN_CONF(custom_fields), ENTRIES(0, CONF_MAX_CUSTOM),

@@ -14,6 +14,7 @@ enum conf_type {
 	CONF_STRING,	 /* min and max are octets */
 	CONF_IDENTIFIER, /* a name in the database */
 	CONF_HEADER,	 /* the name of a SIP header */
+	CONF_LEG,	 /* a header that joins legs, conf/leg.h */
 	CONF_BPF,	 /* a packet filter as tcpdump takes it, or "" */
 	CONF_CONDITION,	 /* of a filter, or "" */
 	CONF_ACTION,	 /* of a filter */

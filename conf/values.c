@@ -8,6 +8,7 @@
 
 #include "conf/conf.h"
 #include "conf/expression.h"
+#include "conf/leg.h"
 #include "conf/net.h"
 
 #define DIGITS		 "0123456789"
@@ -96,7 +97,23 @@ bool value_mistake(const struct conf_option *o, const char *text, struct filter_
 
 	if (o->type == CONF_CONDITION)
 		return filter_check(text, error) == HT_ECONF;
+	if (o->type == CONF_LEG)
+		return leg_check(text, error) == HT_ECONF;
 	return o->type == CONF_ACTION && filter_verdict_parse(text, &verdict, error) == HT_ECONF;
+}
+
+static int leg_take(const struct conf_option *o, const char *text, void *at, char *why)
+{
+	struct filter_error error;
+	int err = leg_check(text, &error);
+
+	return err < 0 ? err : string_take(o, text, at, why);
+}
+
+static void leg_expects(const struct conf_option *o, char *out, size_t size)
+{
+	snprintf(out, size,
+		 "a header, perhaps with =~ \"EXPRESSION\", of at most %" PRIu64 " octets", o->max);
 }
 
 /* On one line: line breaks and tabs are outside its strings, and so no more than blanks. */
@@ -494,6 +511,7 @@ static const struct type_ops types[] = {
 	[CONF_STRING] = { sizeof(char *), string_take, string_expects, STRING_OPS },
 	[CONF_IDENTIFIER] = { sizeof(char *), identifier_take, identifier_expects, STRING_OPS },
 	[CONF_HEADER] = { sizeof(char *), header_take, header_expects, STRING_OPS },
+	[CONF_LEG] = { sizeof(char *), leg_take, leg_expects, STRING_OPS },
 	[CONF_BPF] = { sizeof(char *), bpf_take, bpf_expects, STRING_OPS },
 	[CONF_CONDITION] = { sizeof(char *), condition_take, condition_expects, STRING_OPS },
 	[CONF_ACTION] = { sizeof(char *), action_take, action_expects, STRING_OPS },

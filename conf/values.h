@@ -26,8 +26,8 @@
  */
 HT_MUST_CHECK int value_parse(const struct conf_option *o, const char *text, void *at, char *why);
 
-/** Where a condition or an action that value_parse() refused has its mistake, and which. @return
- * false: it is none of these, or too long, or has control characters. */
+/** Where a condition, an action or a leg that value_parse() refused has its mistake, and which.
+ * @return false: it is none of these, or too long, or has control characters. */
 bool value_mistake(const struct conf_option *o, const char *text, struct filter_error *error);
 
 /** What value_parse() takes, to complete "expected ...". @return the string at @p out. */

@@ -22,6 +22,7 @@ struct call {
 	_Atomic uint64_t setup_us, ring_us, answer_us, end_us;
 	_Atomic uint64_t fail; /* time << 10 | status */
 	_Atomic uint8_t aleg_len, correlation_len;
+	_Atomic bool is_joined;
 	uint8_t aleg[CALL_TEXT], correlation[CALL_CORRELATION];
 };
 
@@ -73,6 +74,11 @@ static uint32_t text_len(uint32_t len)
 	return len < CALL_TEXT ? len : CALL_TEXT;
 }
 
+/* What an entry is found by comes first, behind it what a new one begins with. */
+struct call_key {
+	struct view callid, aleg;
+};
+
 static int call_match(struct cds_lfht_node *node, const void *key)
 {
 	struct call *call = caa_container_of(node, struct call, entry.node);
@@ -85,14 +91,17 @@ static int call_match(struct cds_lfht_node *node, const void *key)
 
 static void call_fill(struct rcu_entry *e, const void *key)
 {
-	const struct view *callid = key;
+	const struct call_key *k = key;
 	struct call *call = call_of(e);
 
 	memset((uint8_t *)call + sizeof(*e), 0, offsetof(struct call, id) - sizeof(*e));
 	memset(&call->first_us, 0, offsetof(struct call, aleg) - offsetof(struct call, first_us));
-	call->id_len = callid->len;
-	if (callid->len)
-		memcpy(call->id, callid->at, text_len(callid->len));
+	call->id_len = k->callid.len;
+	if (k->callid.len)
+		memcpy(call->id, k->callid.at, text_len(k->callid.len));
+	if (k->aleg.len)
+		memcpy(call->aleg, k->aleg.at, text_len(k->aleg.len));
+	atomic_init(&call->aleg_len, (uint8_t)text_len(k->aleg.len));
 }
 
 static enum call_state state_of(const struct call *call);
@@ -126,7 +135,15 @@ struct call *calls_find(const struct rcu_table *calls, uint64_t hash, struct vie
 struct call *calls_get(struct rcu_table_thread *th, uint64_t hash, struct view callid,
 		       uint32_t now_ms)
 {
-	return call_of(rcu_table_put(th, hash, &callid, now_ms));
+	return calls_get_with_aleg(th, hash, callid, (struct view){ NULL, 0 }, now_ms);
+}
+
+struct call *calls_get_with_aleg(struct rcu_table_thread *th, uint64_t hash, struct view callid,
+				 struct view aleg, uint32_t now_ms)
+{
+	struct call_key key = { .callid = callid, .aleg = aleg };
+
+	return call_of(rcu_table_put(th, hash, &key, now_ms));
 }
 
 uint64_t calls_entry_cost(void)
@@ -220,7 +237,7 @@ static int text_set(_Atomic uint8_t *len, uint8_t *at, uint32_t most, struct vie
 		return HT_OK;
 	memcpy(at, v.at, v.len);
 	atomic_store_explicit(len, (uint8_t)v.len, memory_order_release);
-	return HT_OK;
+	return 1;
 }
 
 static struct view text_view(const _Atomic uint8_t *len, const uint8_t *at)
@@ -236,9 +253,20 @@ int call_set_aleg(struct call *call, struct view callid)
 	return text_set(&call->aleg_len, call->aleg, CALL_TEXT, callid);
 }
 
-int call_set_correlation(struct call *call, struct view id)
+int call_set_correlation(struct call *call, struct view callid)
 {
-	return text_set(&call->correlation_len, call->correlation, CALL_CORRELATION, id);
+	return text_set(&call->correlation_len, call->correlation, CALL_CORRELATION, callid);
+}
+
+void call_set_joined(struct call *call)
+{
+	if (!atomic_load_explicit(&call->is_joined, memory_order_relaxed))
+		atomic_store_explicit(&call->is_joined, true, memory_order_relaxed);
+}
+
+bool call_is_joined(const struct call *call)
+{
+	return atomic_load_explicit(&call->is_joined, memory_order_relaxed);
 }
 
 struct view call_aleg(const struct call *call)

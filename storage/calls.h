@@ -52,6 +52,14 @@ struct call *calls_find(const struct rcu_table *calls, uint64_t hash, struct vie
 struct call *calls_get(struct rcu_table_thread *th, uint64_t hash, struct view callid,
 		       uint32_t now_ms);
 
+/**
+ * The same; one that is made has this `aleg` from the beginning, so that of threads that come at
+ * once all see what the first of them brought.
+ * @param aleg  At most CALL_TEXT octets.
+ */
+struct call *calls_get_with_aleg(struct rcu_table_thread *th, uint64_t hash, struct view callid,
+				 struct view aleg, uint32_t now_ms);
+
 /* ---- the verdict ---- */
 
 struct call_verdict {
@@ -78,12 +86,17 @@ static inline bool call_verdict_holds(struct call_verdict v, uint32_t generation
 /* ---- the other leg ---- */
 
 /**
- * The Call-ID of the leg before this one, and what joins all of them. What was set first stays.
- * @return HT_OK, also if it was set already; HT_EFULL if it is longer than CALL_TEXT
- * or CALL_CORRELATION: half an identifier finds nothing.
+ * The Call-ID of the leg before this one, and of the first leg as far as it is known then. What was
+ * set first stays.
+ * @return 1 if this set it, HT_OK if it was set already or @p callid is empty; HT_EFULL if it is
+ * longer than CALL_TEXT or CALL_CORRELATION: half an identifier finds nothing.
  */
 int call_set_aleg(struct call *call, struct view callid);
-int call_set_correlation(struct call *call, struct view id);
+int call_set_correlation(struct call *call, struct view callid);
+
+/** Another leg names this one as the one before it. */
+void call_set_joined(struct call *call);
+bool call_is_joined(const struct call *call);
 
 /** Empty if not set. They point into the record. */
 struct view call_aleg(const struct call *call);
@@ -135,3 +148,10 @@ struct call_counters {
 
 /** call_note(), and what is new counted. */
 void call_count(struct call *call, struct call_counters *n, const struct sip *sip, uint64_t ts_us);
+
+/* What one thread counts of legs. */
+struct leg_counters {
+	counter joined;	 /* calls that got a leg before them */
+	counter refused; /* values that are too long, or would have closed a ring */
+	counter unsure;	 /* an expression reached its limit: nothing is joined */
+};

@@ -183,6 +183,14 @@ static void metrics_decisions(struct evbuffer *out, const struct stats_sources *
 	       "of these, of messages that more sources bring than are told apart", st->crowded);
 	single(out, "heptap_retransmissions_total", "counter",
 	       "messages that their source brought again: they are stored again", st->again);
+	single(out, "heptap_legs_joined_total", "counter", "calls that got a leg before them",
+	       st->legs_joined);
+	single(out, "heptap_legs_refused_total", "counter",
+	       "headers of legs that are too long to follow or would lead in a ring",
+	       st->legs_refused);
+	single(out, "heptap_legs_unsure_total", "counter",
+	       "headers of legs whose expression reached its limit: they joined nothing",
+	       st->legs_unsure);
 	single(out, "heptap_media_found_total", "counter",
 	       "reports without a Call-ID whose call was found by an address", st->media_found);
 }

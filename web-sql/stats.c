@@ -149,6 +149,9 @@ static void decisions_take(const struct stats_sources *from, struct stats *out)
 		out->unsure += counter_get(d.unsure);
 		out->media_found += counter_get(d.media_found);
 		calls_take(d.calls, out);
+		out->legs_joined += counter_get(&d.legs->joined);
+		out->legs_refused += counter_get(&d.legs->refused);
+		out->legs_unsure += counter_get(&d.legs->unsure);
 	}
 	for (unsigned i = 0; i < STATS_TABLES; i++)
 		out->table[i] = rcu_table_sums(from->table[i].table);

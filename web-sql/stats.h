@@ -61,6 +61,7 @@ struct stats_decisions {
 	const counter *hits, *filtered, *media_found, *unsure;
 	const struct seen_counters *seen;
 	const struct call_counters *calls;
+	const struct leg_counters *legs;
 };
 
 /* Octets of one part of the process; `limit` is what it may have. */
@@ -149,6 +150,7 @@ struct stats {
 	uint64_t hits[RULES_MAX], filtered[RULES_MAX]; /* by rule */
 	uint64_t again, crowded;
 	uint64_t unsure, media_found;
+	uint64_t legs_joined, legs_refused, legs_unsure;
 	uint64_t calls[CALL_STATES], calls_failed[CALL_FAIL_CLASSES];
 	uint64_t dial_delays, dial_delay_us, talks, talk_us;
 	struct rcu_table_sums table[STATS_TABLES];

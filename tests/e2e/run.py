@@ -14,10 +14,10 @@ import traceback
 
 import lib
 
-MODULES = ["test_basics", "test_corpus", "test_torture", "test_hostile", "test_tcp", "test_control", "test_mirror", "test_import", "test_rtcp",
-           "test_schema", "test_tables", "test_errors", "test_live", "test_flat", "test_burst", "test_backlog", "test_replay",
+MODULES = ["test_basics", "test_corpus", "test_torture", "test_hostile", "test_tcp", "test_control", "test_mirror", "test_import",
+           "test_rtcp", "test_schema", "test_tables", "test_errors", "test_live", "test_flat", "test_burst", "test_backlog", "test_replay",
            "test_overload", "test_memory", "test_retention", "test_statistics", "test_faults", "test_dbfaults", "test_diskfaults",
-           "test_events", "test_match", "test_routes"]
+           "test_events", "test_match", "test_routes", "test_legs"]
 
 
 def tests(prefix):

@@ -257,9 +257,9 @@ START_TEST(leg_that_was_set_first_stays)
 	check_text(call_aleg(call), "");
 	ck_assert_int_eq(call_set_aleg(call, view_of("")), HT_OK);
 	check_text(call_aleg(call), "");
-	ck_assert_int_eq(call_set_aleg(call, view_of("a")), HT_OK);
+	ck_assert_int_eq(call_set_aleg(call, view_of("a")), 1);
 	ck_assert_int_eq(call_set_aleg(call, view_of("other")), HT_OK);
-	ck_assert_int_eq(call_set_correlation(call, view_of("icid-1")), HT_OK);
+	ck_assert_int_eq(call_set_correlation(call, view_of("icid-1")), 1);
 	check_text(call_aleg(call), "a");
 	check_text(call_correlation(call), "icid-1");
 	rcu_read_end();
@@ -282,11 +282,32 @@ START_TEST(leg_that_is_too_long_is_refused_not_cut)
 	ck_assert_int_eq(call_set_correlation(call, view_of(text + CALL_TEXT - CALL_CORRELATION)),
 			 HT_EFULL);
 	text[CALL_TEXT] = '\0';
-	ck_assert_int_eq(call_set_aleg(call, view_of(text)), HT_OK);
+	ck_assert_int_eq(call_set_aleg(call, view_of(text)), 1);
 	check_text(call_aleg(call), text);
 	ck_assert_int_eq(call_set_correlation(call, view_of(text + CALL_TEXT - CALL_CORRELATION)),
-			 HT_OK);
+			 1);
 	ck_assert_uint_eq(call_correlation(call).len, CALL_CORRELATION);
+	rcu_read_end();
+	finish();
+}
+END_TEST
+
+START_TEST(record_begins_with_the_leg_before)
+{
+	struct call *call;
+
+	start(10);
+	rcu_read_begin();
+	call = calls_get_with_aleg(rcu_table_thread(calls, 0), calls_hash(calls, view_of("v")),
+				   view_of("v"), view_of("a"), 1);
+	check_text(call_aleg(call), "a");
+	ck_assert_ptr_eq(calls_get_with_aleg(rcu_table_thread(calls, 0),
+					     calls_hash(calls, view_of("v")), view_of("v"),
+					     view_of("b"), 1),
+			 call);
+	check_text(call_aleg(call), "a");
+	ck_assert_int_eq(call_set_aleg(call, view_of("b")), HT_OK);
+	check_text(call_aleg(call), "a");
 	rcu_read_end();
 	finish();
 }
@@ -314,8 +335,11 @@ START_TEST(nothing_of_an_earlier_call_is_left)
 		check_text(call_correlation(call), "");
 		ck_assert_uint_eq(call_note(call, &bye, 5), 1U << CALL_ENDED);
 		call_judge(call, verdict(1, 1, true));
-		ck_assert_int_eq(call_set_aleg(call, view_of(name)), HT_OK);
-		ck_assert_int_eq(call_set_correlation(call, view_of(name)), HT_OK);
+		ck_assert(!call_is_joined(call));
+		call_set_joined(call);
+		ck_assert(call_is_joined(call));
+		ck_assert_int_eq(call_set_aleg(call, view_of(name)), 1);
+		ck_assert_int_eq(call_set_correlation(call, view_of(name)), 1);
 		rcu_read_end();
 		urcu_memb_barrier();
 	}
@@ -634,6 +658,7 @@ int main(void)
 	tcase_add_test(t, verdict_of_an_invite_outlives_a_reload_and_others_do_not);
 	tcase_add_loop_test(t, order_of_verdicts_does_not_matter, 0, 3);
 	tcase_add_test(t, leg_that_was_set_first_stays);
+	tcase_add_test(t, record_begins_with_the_leg_before);
 	tcase_add_test(t, leg_that_is_too_long_is_refused_not_cut);
 	tcase_add_test(t, nothing_of_an_earlier_call_is_left);
 	tcase_add_test(t, answered_call_has_its_times);

@@ -491,6 +491,32 @@ static void check_condition(const struct conf_option *o)
 	check_mistake(o, "'is_reply && '", 13, "expected a field, ! or (, but it ends here");
 }
 
+static void check_leg(const struct conf_option *o)
+{
+	static const char *const taken[] = {
+		"X-CID",
+		"session-id",
+		"P-Charging-Vector",
+		"shared X-Global-Call",
+		"'  shared   X-Global-Call  '",
+		"shared", /* a header of that name */
+		"'shared =~ \"x\"'",
+		"Shared",
+		"'X-Corr=~''^([^;]+)'''",
+		"'Call-ID =~ \"^(.+)_b2b-[0-9]+$\"'",
+		"'shared Session-ID =~ \"remote=([0-9a-f]+)\"'",
+	};
+
+	for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++)
+		check_taken(o, text_of("[%s]", taken[i]));
+	check_taken(o, text_of("[%s]", octets(64)));
+	check_taken(o, text_of("['X =~ \"%s\"']", octets(o->max - 7)));
+	check_mistake(o, text_of("['X =~ \"%s\"']", octets(o->max - 6)), 1,
+		      text_of("expected a header, perhaps with =~ \"EXPRESSION\", of at most 1024 "
+			      "octets, not 'X =~ \"%.54s'",
+			      octets(54)));
+}
+
 static void check_action(const struct conf_option *o)
 {
 	static const char *const actions[] = { "store", "drop", "sample 0.5%", "limit 7/s" };
@@ -524,6 +550,8 @@ START_TEST(bounds_are_taken_and_nothing_beyond)
 		check_condition(o);
 	else if (o->type == CONF_ACTION)
 		check_action(o);
+	else if (o->type == CONF_LEG)
+		check_leg(o);
 	else if (o->type == CONF_WORD)
 		check_words(o);
 	else if (o->type == CONF_HEADER)
@@ -787,12 +815,32 @@ static const struct {
 	  "t:1:16: hep[].allow[]: " NET
 	  "'1:2:3:4:5:6:7:8:9:10:11:12:13:14:15:16:17:18:19'\n" },
 	/* Text. */
-	{ "legs: ['X CID']",
-	  "t:1:8: legs[]: expected the name of a header, at most 64 octets, not 'X CID'\n" },
-	{ "legs: ['X:']",
-	  "t:1:8: legs[]: expected the name of a header, at most 64 octets, not 'X:'\n" },
-	{ "legs: ['']",
-	  "t:1:8: legs[]: expected the name of a header, at most 64 octets, not ''\n" },
+	{ "legs: ['X CID']", "t:1:11: legs[]: expected =~ or nothing more, not CID\n" },
+	{ "legs: ['X:']", "t:1:10: legs[]: expected =~ or nothing more, not :\n" },
+	{ "legs: ['']", "t:1:9: legs[]: expected the name of a header, but it ends here\n" },
+	{ "legs: [' ']", "t:1:10: legs[]: expected the name of a header, but it ends here\n" },
+	{ "legs: ['=~ \"a\"']", "t:1:9: legs[]: expected the name of a header, not =~ \"a\"\n" },
+	{ "legs: [a, shared X-1 X-2]", "t:1:22: legs[]: expected =~ or nothing more, not X-2\n" },
+	{ "legs: ['shared X-1 == \"a\"']",
+	  "t:1:20: legs[]: expected =~ or nothing more, not == \"a\"\n" },
+	{ "legs: ['X-1 =~']",
+	  "t:1:15: legs[]: expected an expression in quotes, but it ends here\n" },
+	{ "legs: ['X-1 =~ a']", "t:1:16: legs[]: expected an expression in quotes, not a\n" },
+	{ "legs: ['X-1 =~ \"a']", "t:1:16: legs[]: this quote is not closed\n" },
+	{ "legs: ['X-1 =~ \"\"']", "t:1:16: legs[]: the expression is empty\n" },
+	{ "legs: ['X-1 =~ \"a\" b']", "t:1:20: legs[]: expected nothing more, not b\n" },
+	{ "legs: ['X-1 =~ \"(a\"']", "t:1:19: legs[]: missing closing parenthesis\n" },
+	{ "legs: ['X-1 =~ \"a[\"', X-2, '!?']",
+	  "t:1:19: legs[]: missing terminating ] for character class\n"
+	  "t:1:30: legs[]: expected =~ or nothing more, not ?\n" },
+	{ "legs:\n  - >-\n    X-1\n    =~ '+'\n",
+	  "t:4:9: legs[]: quantifier does not follow a repeatable item\n" },
+	{ "legs: [call-ID]",
+	  "t:1:8: legs[]: a leg's own Call-ID names no other leg without an expression\n" },
+	{ "legs: [shared Call-ID]",
+	  "t:1:15: legs[]: a leg's own Call-ID names no other leg without an expression\n" },
+	{ "legs: [X2345678901234567890123456789012345678901234567890123456789012345]",
+	  "t:1:8: legs[]: the name of a header has at most 64 octets\n" },
 	{ "storage: {table: a-b}",
 	  "t:1:18: storage.table: expected 1 to 64 letters, digits, _ or $, not 'a-b'\n" },
 	{ "storage: {table: ü}",
@@ -870,7 +918,8 @@ static const struct {
 	{ "hep: []", "t:1:6: hep: expected a list of 1 to 16, not of 0\n" },
 	{ "hep: [a]", "t:1:7: hep[]: expected a section of `key: value`, not a single value\n" },
 	{ "legs: [[a]]",
-	  "t:1:8: legs[]: expected the name of a header, at most 64 octets, not a list\n" },
+	  "t:1:8: legs[]: expected a header, perhaps with =~ \"EXPRESSION\", of at most 1024 octets, "
+	  "not a list\n" },
 	/* What belongs together. */
 	{ "hep:\n  - name: a\n  - name: a\n    listen: [udp:10.0.0.1:1]",
 	  "t:3:11: hep[].name: 'a' is also the name of the listener in line 2\n" },
@@ -1157,7 +1206,7 @@ static const char everything[] =
 	"capture:\n  - {name: 'a b', interface: eth0.5, method: pcap, ports: [1, 65535], bpf: "
 	"'udp or ip[6:2] & 0x1fff != 0', hep_ports: [9060], threads: 64, ring: 64M, promiscuous: "
 	"false}\n  - {name: c, file: '/tmp/it''s.pcap'}\n"
-	"legs: []\ncustom_fields: [X-A, X.b, \"!%*_+`'~\"]\n"
+	"legs: [Session-ID, 'shared X =~ \"(a)''b\"']\ncustom_fields: [X-A, X.b, \"!%*_+`'~\"]\n"
 	"storage:\n  host: '[::1]'\n  port: 1\n  socket: /run/x y\n  user: 'null'\n  "
 	"password_file: '~'\n"
 	"  database: 'true'\n  table: $_0\n  compat: opensips\n  batch_rows: 1\n  batch_ms: 1\n  "
@@ -1276,6 +1325,7 @@ START_TEST(key_needs_a_restart_if_its_row_says_so)
 		[CONF_BPF] = "udp",
 		[CONF_CONDITION] = "is_request",
 		[CONF_ACTION] = "drop",
+		[CONF_LEG] = "shared X-Other",
 	};
 	const struct conf_option *o = conf_option_at((size_t)_i);
 	const char *other = o->type == CONF_WORD ? strrchr(o->words, '|') + 1
@@ -1574,8 +1624,8 @@ static const char *range_text(const struct conf_option *o)
 	to = strstr(expects, "from ");
 	if (to)
 		return text_of("%s", to + strlen("from "));
-	if (o->type == CONF_STRING || o->type == CONF_HEADER || o->type == CONF_BPF ||
-	    o->type == CONF_CONDITION)
+	if (o->type == CONF_STRING || o->type == CONF_HEADER || o->type == CONF_LEG ||
+	    o->type == CONF_BPF || o->type == CONF_CONDITION)
 		return o->min ? text_of("%ju to %ju octets", (uintmax_t)o->min, (uintmax_t)o->max)
 			      : text_of("at most %ju octets", (uintmax_t)o->max);
 	return o->type == CONF_IDENTIFIER ? text_of("%s", expects) : "";
