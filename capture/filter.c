@@ -317,3 +317,13 @@ void filter_decide(struct filter *f, struct filter_thread *t, const struct filte
 	out->table = r->table;
 	out->is_stored = is_stored(f, t, &r->verdict, (size_t)out->rule, in->mono_us);
 }
+
+bool filter_keeps_dialog(struct filter *f, struct filter_thread *t, int rule)
+{
+	const struct filter_program *p = f->program;
+	const struct filter_verdict *v =
+		rule == FILTER_NONE ? &p->otherwise : &p->rules[rule].verdict;
+
+	return v->action == FILTER_SAMPLE ? is_in_sample(&t->fields, v->amount)
+					  : v->action != FILTER_DROP;
+}
