@@ -10,7 +10,7 @@ import threading
 import time
 import urllib.request
 
-from lib import FIXTURES, check, check_equal, chunk, expected, hep3, release_only, wait_until
+from lib import FIXTURES, check, check_equal, chunk, expected, hep3, hep_legacy, release_only, wait_until
 from test_corpus import capture as hep_capture
 from test_mirror import on_a_pair, replay
 
@@ -462,7 +462,21 @@ def file_source(path, name="mirror"):
     return f"capture:\n  - {{ name: {name}, file: '{path}', ports: {PORTS} }}\n"
 
 
-def proxied(world, hep, mirror, duplicates, more=0):
+def calls_by_state(lines):
+    """How many calls came to a state, by what an independent decoder saw; failed: before they were answered, if ever."""
+    states = collections.defaultdict(set)
+    for e in lines:
+        if e.get("kind") == "request" and e["method"] in ("INVITE", "BYE"):
+            states[e["call_id"]].add("setup" if e["method"] == "INVITE" else "ended")
+        elif e.get("kind") == "response" and e["cseq_method"] == "INVITE" and e["status"] >= 200:
+            if e["status"] < 300:
+                states[e["call_id"]].add("answered")
+            elif e["status"] not in (401, 407) and not states[e["call_id"]] & {"answered", "ended"}:
+                states[e["call_id"]].add("failed")
+    return collections.Counter(state for of_call in states.values() for state in of_call)
+
+
+def proxied(world, hep, mirror, duplicates):
     """A capture of HEP to the listener, the mirror's capture of the same calls as a source: rows as an independent decoder says, and so many
     duplicates that it is known from the captures' description."""
     db = world.database()
@@ -479,6 +493,10 @@ def proxied(world, hep, mirror, duplicates, more=0):
     check_equal(stored_keys(db), by_hep | by_mirror, "rows by hop and message")
     check_equal(m.sum("heptap_duplicate_total"), duplicates, "duplicates")
     check_equal(m.sum("heptap_retransmissions_total"), 0, "retransmissions")
+    states = calls_by_state(expected(path.with_suffix(".expected.jsonl")) + [e for e in lines if "kind" in e])
+    check_equal({s: m.sum("heptap_calls_total", state=s) for s in ("setup", "answered", "ended", "failed")},
+                {s: states[s] for s in ("setup", "answered", "ended", "failed")}, "calls by state")
+    check(states["answered"] > 0, "no call is answered")
     check_equal(h.stop(), 0, "exit code")
 
 
@@ -585,6 +603,29 @@ def test_retransmissions_stay(world):
     h.stop()
 
 
+def test_agents_at_once(world):
+    """Two agents bring the same messages, each message twice, a second apart, over connections of their own to two receive threads: two rows
+    of each, whoever was first."""
+    db = world.database()
+    count, begun = 400 if "release" not in h_mode(world) else 4000, int(time.time()) - 10
+    h = world.heptap(top="hep_threads: 2\n")
+
+    def bring(agent, part):
+        with h.connect() as s:
+            for at in range(part, count, 100):
+                s.sendall(b"".join(hep3(text(n), ts=begun + k, capture_id=agent) for k in (0, 1) for n in range(at, min(at + 25, count))))
+    threads = [threading.Thread(target=bring, args=(agent, part)) for part in range(0, 100, 25) for agent in (1, 2)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    m = h.wait_at_rest(4 * count)
+    m.check_exact()
+    check_equal(times_stored(db), {n: 2 for n in range(count)}, "rows of each")
+    check_equal((m.sum("heptap_duplicate_total"), m.sum("heptap_retransmissions_total")), (2 * count, count), "duplicates and retransmissions")
+    check_equal(h.stop(), 0, "exit code")
+
+
 def test_mirror_of_both_directions(world):
     """Each frame twice within a millisecond, with its IP id: one row each. Another id is another packet."""
     db = world.database()
@@ -601,7 +642,7 @@ def test_mirror_of_both_directions(world):
 
 def test_window_of_copies(world):
     """Without a window all is stored, and a reload switches that. Time is that of the packets: whose clock is further off than the window
-    is long brings no copies but messages of its own, which are counted as retransmissions if they come to the same place in time only later."""
+    is long brings no copies but messages of its own."""
     db = world.database()
     h = world.heptap(top="duplicates: { window: 0 }\n")
     now = time.time() - 30
@@ -624,6 +665,10 @@ def test_window_of_copies(world):
     m = both(6)
     m.check_exact()
     check_equal((times_stored(db)[6], m.sum("heptap_duplicate_total"), m.sum("heptap_retransmissions_total")), (2, 3, 0), "off again")
+    reload(h, "duplicates: { window: 10 }\n")
+    h.send([hep_legacy(1, text(7)), hep3(text(7), ts=time.time())])
+    m = h.wait_at_rest(16)
+    check_equal((times_stored(db)[7], m.sum("heptap_duplicate_total")), (1, 4), "a sender without a time, and one that tells it")
     h.stop()
 
 

@@ -469,23 +469,47 @@ END_TEST
 
 /* ---- what cannot be told ---- */
 
+#define SLOW "'ruri.user =~ \"^(a+)+$\"'"
+
+/* A user that SLOW gives up on. */
+static const char *slow_user(void)
+{
+	static char to[64];
+
+	memset(to, 'a', sizeof(to) - 2);
+	to[sizeof(to) - 2] = '!';
+	return to;
+}
+
 START_TEST(message_that_no_rule_can_be_told_of_is_kept)
 {
-	char to[64];
-
-	start(SMALL "filters: [{ name: slow, when: 'ruri.user =~ \"^(a+)+$\"', action: drop }]\n"
+	start(SMALL "filters: [{ name: slow, when: " SLOW ", action: drop }]\n"
 		    "default_action: drop\n");
-	memset(to, 'a', sizeof(to));
-	to[sizeof(to) - 1] = '\0';
-	to[sizeof(to) - 2] = '!';
-	ck_assert(begins("INVITE", to, "a"));
+	ck_assert(begins("INVITE", slow_user(), "a"));
 	ck_assert_uint_eq(counter_get(counted(0).unsure), 1);
 	ck_assert_uint_eq(hits_of("slow"), 0);
-	ck_assert(!answers(180, "INVITE", "a"));  /* no verdict on the call: the default */
+	ck_assert(!answers(180, "INVITE", "a")); /* no verdict on the call: the default */
 	ck_assert(!begins("INVITE", "aaa", "a")); /* the next hop can be told, and counts */
 	ck_assert_uint_eq(filtered_of("slow"), 1);
 	ck_assert(!answers(180, "INVITE", "a"));
 	ck_assert_uint_eq(filtered_of("slow"), 2);
+	ck_assert(begins("INVITE", slow_user(), "b"));
+	reload("default_action: store\n");
+	ck_assert(!answers(200, "INVITE", "a")); /* there is a verdict to keep */
+	ck_assert(answers(200, "INVITE", "b"));	 /* here is none */
+	finish();
+}
+END_TEST
+
+START_TEST(message_of_a_dropped_call_is_kept_if_no_rule_can_be_told_of_it)
+{
+	start(SMALL "default_action: drop\n");
+	ck_assert(!begins("INVITE", "x", "a"));
+	reload("filters: [{ name: slow, when: " SLOW ", action: drop, scope: message }]\n"
+	       "default_action: drop\n");
+	ck_assert(!goes_on("INFO", "a"));
+	ck_assert(judge(0, rig.snapshot, request("BYE", slow_user(), "a", true)).is_stored);
+	ck_assert_uint_eq(counter_get(counted(0).unsure), 1);
 	finish();
 }
 END_TEST
@@ -733,6 +757,7 @@ int main(void)
 	tcase_add_test(t, late_thread_keeps_the_verdict_of_the_newer_rules);
 	tcase_add_test(t, verdicts_hold_when_numbers_of_rules_run_out);
 	tcase_add_test(t, message_that_no_rule_can_be_told_of_is_kept);
+	tcase_add_test(t, message_of_a_dropped_call_is_kept_if_no_rule_can_be_told_of_it);
 	tcase_add_test(t, calls_are_counted_once_by_state);
 	tcase_add_test(t, forked_call_is_answered_once);
 	tcase_add_test(t, report_follows_the_call_that_its_address_is_of);
