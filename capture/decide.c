@@ -50,13 +50,25 @@ static uint32_t now_ms(const struct decide_input *in)
 
 /* ---- records ---- */
 
+static struct view method_of(const struct sip *s)
+{
+	return s->cseq_method.len ? s->cseq_method : s->method;
+}
+
 /* An OPTIONS or REGISTER begins nothing that others would belong to. */
 static bool may_have_record(const struct sip *s)
 {
-	struct view method = s->cseq_method.len ? s->cseq_method : s->method;
+	struct view method = method_of(s);
 
 	return legs_is_callid(s->callid) && !view_is(method, "OPTIONS") &&
 	       !view_is(method, "REGISTER");
+}
+
+/* An OPTIONS within a dialog is of the dialog: RFC 3261 section 11. */
+static bool may_belong(const struct sip *s)
+{
+	return may_have_record(s) || (legs_is_callid(s->callid) && s->to.tag.len &&
+				      view_is(method_of(s), "OPTIONS"));
 }
 
 static struct view callid_of(const struct decide_input *in)
@@ -64,7 +76,7 @@ static struct view callid_of(const struct decide_input *in)
 	if (!in->sip)
 		return legs_is_callid(in->msg->correlation) ? in->msg->correlation
 							    : (struct view){ 0 };
-	return may_have_record(in->sip) ? in->sip->callid : (struct view){ 0 };
+	return may_belong(in->sip) ? in->sip->callid : (struct view){ 0 };
 }
 
 static struct call *call_find(const struct decider *d, const struct decide_input *in,
@@ -105,16 +117,6 @@ static int record_of(struct call_verdict v, const struct snapshot *snap)
 	return is_kept(v, snap->generation) ? snap->rule_index[verdict_number(v)] : FILTER_NONE;
 }
 
-/* What holds for the rest of the dialog. `limit` counts messages: it says nothing of the next. */
-static uint8_t action_of(const struct snapshot *snap, const struct filter_decision *f)
-{
-	const struct filter_program *p = filter_program_of(snap->filter);
-	const struct filter_verdict *v =
-		f->record == FILTER_NONE ? &p->otherwise : &p->rules[f->record].verdict;
-
-	return v->action == FILTER_LIMIT || f->is_stored ? ACTION_STORE : ACTION_DROP;
-}
-
 /* A verdict for the record of the Call-ID, which is made if there is something to keep. */
 static void record_judge(struct decider *d, const struct decide_input *in,
 			 const struct filter_decision *f, struct decision *out)
@@ -133,7 +135,8 @@ static void record_judge(struct decider *d, const struct decide_input *in,
 	if (f->record != FILTER_NONE)
 		mine.rule =
 			(uint32_t)f->record << NUMBER_BITS | in->snapshot->rule_number[f->record];
-	mine.action = action_of(in->snapshot, f);
+	mine.action = filter_keeps_dialog(in->snapshot->filter, d->filter, f->record) ? ACTION_STORE
+										      : ACTION_DROP;
 	(void)call_judge(out->call, mine);
 }
 

@@ -344,3 +344,13 @@ struct view filter_value(struct filter_thread *t, struct filter_operand field)
 {
 	return filter_text(&t->fields, field);
 }
+
+bool filter_keeps_dialog(struct filter *f, struct filter_thread *t, int rule)
+{
+	const struct filter_program *p = f->program;
+	const struct filter_verdict *v =
+		rule == FILTER_NONE ? &p->otherwise : &p->rules[rule].verdict;
+
+	return v->action == FILTER_SAMPLE ? is_in_sample(&t->fields, v->amount)
+					  : v->action != FILTER_DROP;
+}

@@ -34,8 +34,8 @@ struct filter_input {
 	struct view source;    /* name of the listener or capture */
 	struct view agent;     /* name of the agent */
 	int record;	       /* rule that the record of the Call-ID names; FILTER_NONE */
-	bool is_kept;	       /* judged before a reload: its record alone says which rule of scope dialog */
-	uint64_t mono_us;      /* now, of clock_mono_us() */
+	bool is_kept; /* judged before a reload: its record alone says which rule of scope dialog */
+	uint64_t mono_us; /* now, of clock_mono_us() */
 };
 
 struct filter_decision {
@@ -87,6 +87,12 @@ void filter_explain(struct filter *f, struct filter_thread *t, const struct filt
 /** A field as text, of the message that @p t judges: called by a teller. Lasts until the next one
  * is asked for. */
 struct view filter_value(struct filter_thread *t, struct filter_operand field);
+
+/**
+ * Does a rule (FILTER_NONE: the default action) store the rest of the dialog of the message that
+ * was judged last? `limit` counts messages: it says nothing of the next one. Threads: as above.
+ */
+bool filter_keeps_dialog(struct filter *f, struct filter_thread *t, int rule);
 
 /** Does it begin a dialog, or may it: a request without a To tag, but ACK and CANCEL? */
 bool filter_is_initial(const struct sip *sip);

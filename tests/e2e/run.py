@@ -5,6 +5,7 @@ The docstring of a function says what it shows. The last line is "N passed, N fa
 import argparse
 import concurrent.futures
 import importlib
+import os
 import pathlib
 import shutil
 import sys
@@ -17,7 +18,7 @@ import lib
 MODULES = ["test_basics", "test_corpus", "test_torture", "test_hostile", "test_tcp", "test_control", "test_mirror", "test_import",
            "test_rtcp", "test_schema", "test_tables", "test_errors", "test_live", "test_flat", "test_burst", "test_backlog", "test_replay",
            "test_overload", "test_memory", "test_retention", "test_statistics", "test_faults", "test_dbfaults", "test_diskfaults",
-           "test_events", "test_match", "test_routes", "test_legs"]
+           "test_events", "test_match", "test_routes", "test_legs", "test_decisions"]
 
 
 def tests(prefix):
@@ -61,6 +62,7 @@ def main():
     chosen = [(n, f) for n, f in tests("soak_" if options.soak else "test_") if options.only in n]
     if options.sanitized:
         chosen = [(n, f) for n, f in chosen if not getattr(f, "only_waits", False) and not getattr(f, "release_only", False)]
+    os.environ.setdefault("TSAN_OPTIONS", f"suppressions={lib.ROOT / 'tests' / 'tsan.supp'} history_size=7")  # as run-all.sh has it
     template = pathlib.Path(tempfile.mkdtemp(prefix="heptap-template-"))
     try:
         lib.Database(template).install()

@@ -141,7 +141,8 @@ def joined(messages):
             joins.setdefault(call, joins.get(before, before))
         if e["kind"] == "request" and e["method"] == "INVITE" and not e.get("to_tag"):
             begun.add(call)
-        if before or e.get("cseq_method") not in ("OPTIONS", "REGISTER"):
+        outside = e.get("cseq_method") == "REGISTER" or (e.get("cseq_method") == "OPTIONS" and not e.get("to_tag"))
+        if before or not outside:
             e = {**e, "x_cid": aleg.get(call, ""), "hep": {"correlation_id": joins.get(call, ""), **hep}}
         yield e
 
