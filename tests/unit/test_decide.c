@@ -373,6 +373,38 @@ START_TEST(rules_about_messages_are_tried_as_they_are_now)
 }
 END_TEST
 
+START_TEST(rule_that_is_about_messages_now_is_tried_as_one)
+{
+	start(SMALL "filters: [" TRUNK "]\ndefault_action: drop\n");
+	ck_assert(begins("INVITE", "81", "a"));
+	reload("filters: [{ name: trunk, when: 'ruri.user =~ \"^8\"', action: drop, "
+	       "scope: message }]\ndefault_action: drop\n");
+	ck_assert(!judge(0, rig.snapshot, request("INFO", "81", "a", true)).is_stored);
+	ck_assert(judge(0, rig.snapshot, request("INFO", "71", "a", true)).is_stored);
+	finish();
+}
+END_TEST
+
+/* It is stored whatever they say, so it does not take the place of what they let through. */
+START_TEST(call_from_before_a_reload_does_not_count_for_limits)
+{
+	static const char *const after[] = {
+		"default_action: limit 5/s\n",
+		"filters: [{ name: trunk, when: 'ruri.user =~ \"^8\"', action: limit 5/s }]\n",
+	};
+
+	start(SMALL "filters: [" TRUNK "]\n");
+	ck_assert(begins("INVITE", _i ? "81" : "71", "a"));
+	reload(after[_i]);
+	for (int n = 0; n < 100; n++)
+		ck_assert(goes_on("INFO", "a"));
+	for (int n = 0; n < 5; n++)
+		ck_assert(begins("INVITE", "81", "b"));
+	ck_assert(!begins("INVITE", "81", "b"));
+	finish();
+}
+END_TEST
+
 START_TEST(subscription_is_judged_anew)
 {
 	start(SMALL "filters: [{ name: all, when: 'from.user == \"a\"', action: store }]\n"
@@ -488,7 +520,7 @@ START_TEST(message_that_no_rule_can_be_told_of_is_kept)
 	ck_assert(begins("INVITE", slow_user(), "a"));
 	ck_assert_uint_eq(counter_get(counted(0).unsure), 1);
 	ck_assert_uint_eq(hits_of("slow"), 0);
-	ck_assert(!answers(180, "INVITE", "a")); /* no verdict on the call: the default */
+	ck_assert(!answers(180, "INVITE", "a"));  /* no verdict on the call: the default */
 	ck_assert(!begins("INVITE", "aaa", "a")); /* the next hop can be told, and counts */
 	ck_assert_uint_eq(filtered_of("slow"), 1);
 	ck_assert(!answers(180, "INVITE", "a"));
@@ -753,6 +785,8 @@ int main(void)
 	tcase_add_loop_test(t, rule_about_a_message_says_nothing_of_the_call_after_a_reload, 0, 2);
 	tcase_add_test(t, sampled_call_is_whole_after_a_reload);
 	tcase_add_test(t, rules_about_messages_are_tried_as_they_are_now);
+	tcase_add_test(t, rule_that_is_about_messages_now_is_tried_as_one);
+	tcase_add_loop_test(t, call_from_before_a_reload_does_not_count_for_limits, 0, 2);
 	tcase_add_test(t, subscription_is_judged_anew);
 	tcase_add_test(t, late_thread_keeps_the_verdict_of_the_newer_rules);
 	tcase_add_test(t, verdicts_hold_when_numbers_of_rules_run_out);
