@@ -166,7 +166,7 @@ static void judge(struct decider *d, const struct decide_input *in, struct decis
 	struct filter_decision f;
 
 	filter_decide(snap->filter, d->filter, &input, &f);
-	if (input.is_kept && !f.is_unsure && (f.rule == FILTER_NONE || f.rule == input.record))
+	if (f.is_kept)
 		outcome(d, in, verdict_number(v), v.action == ACTION_STORE, out);
 	else
 		outcome(d, in, f.rule == FILTER_NONE ? RULES_DEFAULT : snap->rule_number[f.rule],

@@ -317,6 +317,10 @@ TWICE void judge(struct filter *f, struct filter_thread *t, const struct filter_
 		counter_add(&t->unsure, 1);
 		return;
 	}
+	out->is_kept = in->is_kept && (out->rule == FILTER_NONE ||
+				       p->rules[out->rule].scope == FILTER_SCOPE_DIALOG);
+	if (out->is_kept)
+		return;
 	if (out->rule == FILTER_NONE) {
 		out->is_stored = is_stored(f, t, &p->otherwise, p->rule_count, in->mono_us);
 		return;

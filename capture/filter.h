@@ -41,6 +41,8 @@ struct filter_input {
 struct filter_decision {
 	int rule;	/* that matched first; FILTER_NONE: default_action */
 	bool is_stored; /* else it is filtered by that rule */
+	bool is_kept; /* by no rule of scope message: what was decided before the reload holds, and
+			 no action was asked */
 	bool is_unsure; /* a regular expression reached its limit: kept, whatever the rules say */
 	int record;	/* rule to put into the record; FILTER_NONE: leave it */
 	const char *table; /* "": none is asked for */

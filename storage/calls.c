@@ -206,21 +206,27 @@ static struct call_verdict verdict_merge(struct call_verdict a, struct call_verd
 	return (a.generation < b.generation) == a.is_invite ? a : b;
 }
 
+/* Who reads a rule from a record may know it from there alone: what it stands for comes along. */
+static uint64_t verdict_load(const struct call *call)
+{
+	return atomic_load_explicit(&call->verdict, memory_order_acquire);
+}
+
 struct call_verdict call_judge(struct call *call, struct call_verdict mine)
 {
-	uint64_t was = load(&call->verdict), is;
+	uint64_t was = verdict_load(call), is;
 
 	do
 		is = verdict_pack(verdict_merge(verdict_unpack(was), mine));
 	while (is != was &&
 	       !atomic_compare_exchange_weak_explicit(&call->verdict, &was, is,
-						      memory_order_relaxed, memory_order_relaxed));
+						      memory_order_acq_rel, memory_order_acquire));
 	return verdict_unpack(is);
 }
 
 struct call_verdict call_verdict(const struct call *call)
 {
-	return verdict_unpack(load(&call->verdict));
+	return verdict_unpack(verdict_load(call));
 }
 
 /* ---- texts ---- */

@@ -108,11 +108,13 @@ static uint64_t filtered_of(const char *rule)
 
 /* ---- messages ---- */
 
+/* Here and in judge() nothing of check is used: what it writes down would put threads in order. */
 static struct addr addr_of(const char *ip, uint16_t port)
 {
 	struct addr a = { .family = FAMILY_IPV4, .port = port };
 
-	ck_assert_int_eq(inet_pton(AF_INET, ip, a.ip), 1);
+	if (inet_pton(AF_INET, ip, a.ip) != 1)
+		abort();
 	return a;
 }
 
@@ -137,7 +139,8 @@ static struct judged judge(unsigned thread, const struct snapshot *snapshot, con
 	struct judged j;
 	struct sip s;
 
-	ck_assert_int_eq(sip_parse(m.payload, &snapshot->names, &s), HT_OK);
+	if (sip_parse(m.payload, &snapshot->names, &s) < 0)
+		abort();
 	in.sip = &s;
 	rcu_read_begin();
 	decide(rig.decider[thread], &in, &decision);
@@ -373,6 +376,38 @@ START_TEST(rules_about_messages_are_tried_as_they_are_now)
 }
 END_TEST
 
+START_TEST(rule_that_is_about_messages_now_is_tried_as_one)
+{
+	start(SMALL "filters: [" TRUNK "]\ndefault_action: drop\n");
+	ck_assert(begins("INVITE", "81", "a"));
+	reload("filters: [{ name: trunk, when: 'ruri.user =~ \"^8\"', action: drop, "
+	       "scope: message }]\ndefault_action: drop\n");
+	ck_assert(!judge(0, rig.snapshot, request("INFO", "81", "a", true)).is_stored);
+	ck_assert(judge(0, rig.snapshot, request("INFO", "71", "a", true)).is_stored);
+	finish();
+}
+END_TEST
+
+/* It is stored whatever they say, so it does not take the place of what they let through. */
+START_TEST(call_from_before_a_reload_does_not_count_for_limits)
+{
+	static const char *const after[] = {
+		"default_action: limit 5/s\n",
+		"filters: [{ name: trunk, when: 'ruri.user =~ \"^8\"', action: limit 5/s }]\n",
+	};
+
+	start(SMALL "filters: [" TRUNK "]\n");
+	ck_assert(begins("INVITE", _i ? "81" : "71", "a"));
+	reload(after[_i]);
+	for (int n = 0; n < 100; n++)
+		ck_assert(goes_on("INFO", "a"));
+	for (int n = 0; n < 5; n++)
+		ck_assert(begins("INVITE", "81", "b"));
+	ck_assert(!begins("INVITE", "81", "b"));
+	finish();
+}
+END_TEST
+
 START_TEST(subscription_is_judged_anew)
 {
 	start(SMALL "filters: [{ name: all, when: 'from.user == \"a\"', action: store }]\n"
@@ -488,7 +523,7 @@ START_TEST(message_that_no_rule_can_be_told_of_is_kept)
 	ck_assert(begins("INVITE", slow_user(), "a"));
 	ck_assert_uint_eq(counter_get(counted(0).unsure), 1);
 	ck_assert_uint_eq(hits_of("slow"), 0);
-	ck_assert(!answers(180, "INVITE", "a")); /* no verdict on the call: the default */
+	ck_assert(!answers(180, "INVITE", "a"));  /* no verdict on the call: the default */
 	ck_assert(!begins("INVITE", "aaa", "a")); /* the next hop can be told, and counts */
 	ck_assert_uint_eq(filtered_of("slow"), 1);
 	ck_assert(!answers(180, "INVITE", "a"));
@@ -736,6 +771,42 @@ START_TEST(order_of_threads_does_not_matter)
 }
 END_TEST
 
+static const struct snapshot *late;
+
+/* Until another thread chose the call, by a rule that was not there when this one began. */
+static void *wait_by_late_rules(void *arg)
+{
+	(void)arg;
+	rcu_thread_begin();
+	while (!judge(1, late, reply(180, "INVITE", "a")).is_stored)
+		;
+	rcu_thread_end();
+	return NULL;
+}
+
+/* The record is older than the rule. With ThreadSanitizer it shows that a verdict brings along what
+ * its rule is called. */
+START_TEST(late_thread_meets_a_rule_that_is_new)
+{
+	pthread_t other;
+
+	start(SMALL "filters: [{ name: subscriptions, when: 'method == \"SUBSCRIBE\"', "
+		    "action: drop }]\ndefault_action: drop\n");
+	ck_assert(!begins("SUBSCRIBE", "x", "a"));
+	late = rig.snapshot;
+	ck_assert_int_eq(pthread_create(&other, NULL, wait_by_late_rules, NULL), 0);
+	while (counter_get(&counted(1).hits[number_of("subscriptions")]) == 0)
+		;
+	reload("filters: [" TRUNK "]\ndefault_action: drop\n");
+	ck_assert(begins("INVITE", "81", "a"));
+	rcu_thread_end();
+	pthread_join(other, NULL);
+	rcu_thread_begin();
+	ck_assert_uint_eq(counter_get(&counted(1).hits[number_of("trunk")]), 1);
+	finish();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("decide");
@@ -753,6 +824,8 @@ int main(void)
 	tcase_add_loop_test(t, rule_about_a_message_says_nothing_of_the_call_after_a_reload, 0, 2);
 	tcase_add_test(t, sampled_call_is_whole_after_a_reload);
 	tcase_add_test(t, rules_about_messages_are_tried_as_they_are_now);
+	tcase_add_test(t, rule_that_is_about_messages_now_is_tried_as_one);
+	tcase_add_loop_test(t, call_from_before_a_reload_does_not_count_for_limits, 0, 2);
 	tcase_add_test(t, subscription_is_judged_anew);
 	tcase_add_test(t, late_thread_keeps_the_verdict_of_the_newer_rules);
 	tcase_add_test(t, verdicts_hold_when_numbers_of_rules_run_out);
@@ -763,6 +836,7 @@ int main(void)
 	tcase_add_test(t, report_follows_the_call_that_its_address_is_of);
 	tcase_add_test(t, call_that_was_forgotten_follows_the_default);
 	tcase_add_test(t, order_of_threads_does_not_matter);
+	tcase_add_test(t, late_thread_meets_a_rule_that_is_new);
 	suite_add_tcase(s, t);
 	runner = srunner_create(s);
 	srunner_run_all(runner, CK_ENV);
