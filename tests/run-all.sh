@@ -34,8 +34,8 @@ export TSAN_OPTIONS="suppressions=$(pwd)/tests/tsan.supp history_size=7 ${TSAN_O
 for mode in asan tsan; do
 	step "build, $mode" $make -j"$jobs" MODE=$mode e2e-tools
 done
-step "end to end, release" python3 tests/e2e/run.py --heptap build/release/heptap
-step "end to end, asan" python3 tests/e2e/run.py --heptap build/asan/heptap --sanitized
+step "end to end, release" python3 tests/e2e/run.py --heptap build/release/heptap --jobs 6
+step "end to end, asan" python3 tests/e2e/run.py --heptap build/asan/heptap --sanitized --jobs 5
 step "end to end, tsan" python3 tests/e2e/run.py --heptap build/tsan/heptap --sanitized
 echo "== all ($SECONDS s)"
 echo "$passed passed, $failed failed"

@@ -3,7 +3,7 @@ import random
 import re
 import time
 
-from lib import check, check_equal, check_once, hep3, stored_numbers, wait_until
+from lib import check, check_equal, check_once, hep3, only_waits, stored_numbers, wait_until
 from test_faults import Load
 
 HOUR = 3600
@@ -280,6 +280,7 @@ def test_homer5_beside(world):
     h.stop()
 
 
+@only_waits
 def test_off(world):
     """`statistics: false`: nothing is counted, no thread, no connection; what an earlier start left is stored all the same."""
     db = world.database()
