@@ -15,10 +15,11 @@ import traceback
 
 import lib
 
-MODULES = ["test_basics", "test_corpus", "test_torture", "test_hostile", "test_tcp", "test_control", "test_mirror", "test_import",
-           "test_rtcp", "test_schema", "test_tables", "test_errors", "test_live", "test_flat", "test_burst", "test_backlog", "test_replay",
-           "test_overload", "test_memory", "test_retention", "test_statistics", "test_faults", "test_dbfaults", "test_diskfaults",
-           "test_events", "test_match", "test_routes", "test_legs", "test_decisions"]
+# those with the longest tests first
+MODULES = ["test_basics", "test_events", "test_match", "test_retention", "test_schema", "test_diskfaults", "test_dbfaults",
+           "test_overload", "test_faults", "test_corpus", "test_torture", "test_hostile", "test_tcp", "test_control", "test_mirror",
+           "test_import", "test_rtcp", "test_tables", "test_errors", "test_live", "test_flat", "test_burst", "test_backlog", "test_replay",
+           "test_memory", "test_statistics", "test_routes", "test_legs", "test_decisions"]
 
 
 # What these do, they do on one thread at a time: ThreadSanitizer, which is the slowest, sees nothing new there.

@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 
-from lib import FIXTURES, ROOT, check, check_equal, expected, hep3, sip, wait_until
+from lib import FIXTURES, ROOT, check, check_equal, expected, hep3, release_only, sip, wait_until
 from test_import import PORTS, SIP_FIXTURES, frame, now_us, pcap_head, pcap_record
 
 MANUAL = ROOT / "conf" / "man" / "heptap.yaml.5"
@@ -436,6 +436,7 @@ def test_interrupt(world):
     p.stdin.close()
 
 
+@release_only
 def test_as_import(world):
     """What match says is stored is what import stores of the same file: each message, by several orders of the rules."""
     world.database()
