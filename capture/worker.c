@@ -559,6 +559,7 @@ static bool sip_store(struct worker *w, struct source_counters *c, unsigned sour
 	decide(w->decider, &in, &decision);
 	if (!decision.is_stored) {
 		counter_add(&c->filtered, 1);
+		time_settle(w, c, m);
 		decide_note(w->decider, &in, &decision);
 		return false;
 	}

@@ -111,7 +111,7 @@ def test_naive(world):
     for path in SIP_FIXTURES:
         name = path.name.split(".")[0]
         wanted = expected(path.with_suffix("").with_suffix(".expected.jsonl"))
-        for names in itertools.islice(orders, 0, 300, 130):  # far from each other
+        for names in itertools.islice(orders, 0, 200, 130):  # far from each other
             h = world_of(world, [(n, *RULES[n][:3]) for n in names], default="drop")
             naive, hits = Naive(names), dict.fromkeys([*names, None], 0)
             got, summary = run_json(h, "-r", path, *(["--ports", PORTS[name]] if name in PORTS else []))
@@ -444,7 +444,7 @@ def test_as_import(world):
     for path in SIP_FIXTURES:
         name = path.name.split(".")[0]
         ports = ["--ports", PORTS[name]] if name in PORTS else []
-        for names in itertools.islice(orders, 0, 300, 130):
+        for names in itertools.islice(orders, 0, 200, 130):
             rules = "".join(f"  - {{ name: {n}, when: {yaml(RULES[n][0])}, action: {RULES[n][1]}, scope: {RULES[n][2]} }}\n" for n in names)
             h = world.heptap(start=False, top=f"filters:\n{rules}default_action: sample 50%\nduplicates: {{ window: 0 }}\n")
             world.db.query("TRUNCATE sip_capture")
