@@ -4,11 +4,13 @@ import pathlib
 import re
 import struct
 import subprocess
+import threading
 import time
 
 from lib import ROOT, check, check_equal, hep3, only_waits
 
 SENDER = ROOT / "build/release/tests/bench/bench_send"
+BUILDING = threading.Lock()  # tests run side by side
 TEMPLATE = ("{start}\r\nVia: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK-1\r\nFrom: <sip:alice@example.com>;tag=1\r\nTo: <sip:bob@example.net>\r\n"
             "Call-ID: 0000000000\r\nCSeq: 1 INVITE\r\nUser-Agent: flat\r\nContent-Length: 0\r\n\r\n")
 
@@ -28,8 +30,9 @@ def packets(folder):
 
 
 def sender():
-    if not SENDER.exists():
-        subprocess.run(["make", "-s", "-C", str(ROOT), "build/release/tests/bench/bench_send"], check=True)
+    with BUILDING:
+        if not SENDER.exists():
+            subprocess.run(["make", "-s", "-C", str(ROOT), "build/release/tests/bench/bench_send"], check=True)
     return str(SENDER)
 
 
