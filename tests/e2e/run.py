@@ -22,8 +22,9 @@ MODULES = ["test_basics", "test_events", "test_match", "test_retention", "test_s
            "test_memory", "test_statistics", "test_routes", "test_legs", "test_decisions"]
 
 
-# What these do, they do on one thread at a time: ThreadSanitizer, which is the slowest, sees nothing new there.
-ONE_THREAD = ("test_import", "test_match", "test_schema", "test_tables", "test_torture", "test_routes", "test_retention")
+# ThreadSanitizer, which is the slowest, sees nothing in these that it does not see in others: one thread, or those of every server.
+NOT_FOR_TSAN = ("test_import", "test_match", "test_schema", "test_tables", "test_torture", "test_routes", "test_retention", "test_errors",
+                "test_replay")
 
 
 def tests(prefix):
@@ -68,7 +69,7 @@ def main():
     if options.sanitized:
         chosen = [(n, f) for n, f in chosen if not getattr(f, "only_waits", False) and not getattr(f, "release_only", False)]
     if options.sanitized and "tsan" in options.heptap:
-        chosen = [(n, f) for n, f in chosen if f.__module__ not in ONE_THREAD]
+        chosen = [(n, f) for n, f in chosen if f.__module__ not in NOT_FOR_TSAN]
     os.environ.setdefault("TSAN_OPTIONS", f"suppressions={lib.ROOT / 'tests' / 'tsan.supp'} history_size=7")  # as run-all.sh has it
     template = pathlib.Path(tempfile.mkdtemp(prefix="heptap-template-"))
     try:

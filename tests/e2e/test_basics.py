@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 
-from lib import FIXTURES, check, check_equal, check_once, hep3, sip, wait_until
+from lib import FIXTURES, check, check_equal, check_once, hep3, only_waits, sip, wait_until
 
 
 def test_first_rows(world):
@@ -163,6 +163,7 @@ def test_reload_storm_under_load(world):
     h.stop()
 
 
+@only_waits
 def test_http(world):
     """Paths, methods, a token, and a bound on connections that leaves the server answering."""
     world.database()

@@ -297,6 +297,7 @@ def send_as_taken(h, numbers):
                    and h.metrics().sum("heptap_in_memory") == 0, 20, "taken")
 
 
+@only_waits
 def test_compressed_table_has_one_writer(world):
     """On 16 CPUs two writers are there, and one gets rows while the table is ROW_FORMAT=COMPRESSED; both when it is DYNAMIC again."""
     db = world.database()
