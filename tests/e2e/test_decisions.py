@@ -731,3 +731,31 @@ def test_flood_of_call_ids(world):
 def test_flood_of_call_ids_with_two_threads(world):
     """The same with two receive threads."""
     small_tables(world, 2)
+
+
+def test_calls_in_numbers(world):
+    """How calls went, in the metrics: states, classes of failure, the time until it rang and that of talking. An expression that reaches its limit
+    keeps the message."""
+    db = world.database()
+    h = world.heptap(top=rules(rule("hard", 'body =~ "^(a+)+$"', "drop"), default="store"))
+    sent, at = Sent(), 1_700_000_000
+
+    def call(name, invite_at, *replies, bye_at=None):
+        packets = [sent.request("INVITE", "bob", name, "default_action", True, False, ts=invite_at)]
+        packets += [sent.reply(status, "INVITE", name, "default_action", True, ts=invite_at + after) for status, after in replies]
+        return packets + ([sent.request("BYE", "bob", name, "default_action", True, ts=bye_at)] if bye_at else [])
+
+    h.send(call("talked", at, (100, 0.25), (180, 1.5), (200, 3), bye_at=at + 63) + call("busy", at, (183, 0.5), (486, 1))
+           + call("asked", at, (407, 1)) + call("broken", at, (503, 2)) + call("gone", at, (404, 2)))
+    m = sent.check(h, db)
+    check_equal({s: m.sum("heptap_calls_total", state=s) for s in ("setup", "answered", "ended", "failed")},
+                {"setup": 5, "answered": 1, "ended": 1, "failed": 3}, "states")
+    check_equal([m.sum("heptap_calls_failed_total", **{"class": c}) for c in "3456"], [0, 2, 1, 0], "failed by class")
+    check_equal((m.values["heptap_call_dial_delay_seconds_sum"], m.sum("heptap_call_dial_delay_seconds_count")), (2.0, 2), "until it rang")
+    check_equal((m.values["heptap_call_talk_seconds_sum"], m.sum("heptap_call_talk_seconds_count")), (60.0, 1), "talking")
+    check_equal(m.sum("heptap_filter_unsure_total"), 0, "unsure")
+    h.send([sent.request("INVITE", "bob", "hard", "default_action", True, False, body="a" * 40 + "!")])
+    h.wait_at_rest(sent.count).check_exact()
+    check_equal(h.metrics().sum("heptap_filter_unsure_total"), 1, "unsure")
+    check_once(db, sent.stored)
+    check_equal(h.stop(), 0, "exit code")
