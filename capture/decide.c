@@ -56,7 +56,7 @@ static struct view method_of(const struct sip *s)
 }
 
 /* An OPTIONS or REGISTER begins nothing that others would belong to. */
-static bool may_have_record(const struct sip *s)
+bool decide_may_have_record(const struct sip *s)
 {
 	struct view method = method_of(s);
 
@@ -67,16 +67,15 @@ static bool may_have_record(const struct sip *s)
 /* An OPTIONS within a dialog is of the dialog: RFC 3261 section 11. */
 static bool may_belong(const struct sip *s)
 {
-	return may_have_record(s) || (legs_is_callid(s->callid) && s->to.tag.len &&
-				      view_is(method_of(s), "OPTIONS"));
+	return decide_may_have_record(s) ||
+	       (legs_is_callid(s->callid) && s->to.tag.len && view_is(method_of(s), "OPTIONS"));
 }
 
-static struct view callid_of(const struct decide_input *in)
+struct view decide_callid(const struct msg *m, const struct sip *s)
 {
-	if (!in->sip)
-		return legs_is_callid(in->msg->correlation) ? in->msg->correlation
-							    : (struct view){ 0 };
-	return may_belong(in->sip) ? in->sip->callid : (struct view){ 0 };
+	if (!s)
+		return legs_is_callid(m->correlation) ? m->correlation : (struct view){ 0 };
+	return may_belong(s) ? s->callid : (struct view){ 0 };
 }
 
 static struct call *call_find(const struct decider *d, const struct decide_input *in,
@@ -140,11 +139,9 @@ static void record_judge(struct decider *d, const struct decide_input *in,
 	(void)call_judge(out->call, mine);
 }
 
-static void outcome(struct decider *d, const struct decide_input *in, unsigned number,
-		    bool is_stored, struct decision *out)
+static void outcome(struct decider *d, unsigned number, const char *table, bool is_stored,
+		    struct decision *out)
 {
-	const char *table = rules_table(in->snapshot->rules, number);
-
 	out->is_stored = is_stored;
 	out->table = view_of(table);
 	counter_add(&d->counters.hits[number], 1);
@@ -167,11 +164,13 @@ static void judge(struct decider *d, const struct decide_input *in, struct decis
 
 	filter_decide(snap->filter, d->filter, &input, &f);
 	if (f.is_kept)
-		outcome(d, in, verdict_number(v), v.action == ACTION_STORE, out);
+		outcome(d, verdict_number(v), rules_table(snap->rules, verdict_number(v)),
+			v.action == ACTION_STORE, out);
 	else
-		outcome(d, in, f.rule == FILTER_NONE ? RULES_DEFAULT : snap->rule_number[f.rule],
-			f.is_stored, out);
-	if (in->sip && !input.is_kept && filter_is_initial(in->sip) && may_have_record(in->sip))
+		outcome(d, f.rule == FILTER_NONE ? RULES_DEFAULT : snap->rule_number[f.rule],
+			f.table, f.is_stored, out);
+	if (in->sip && !input.is_kept && filter_is_initial(in->sip) &&
+	    decide_may_have_record(in->sip))
 		record_judge(d, in, &f, out);
 }
 
@@ -181,7 +180,7 @@ static void legs_join(struct decider *d, const struct decide_input *in, struct d
 {
 	struct join_input input = { .legs = &in->snapshot->legs,
 				    .sip = in->sip,
-				    .may_have_record = may_have_record(in->sip),
+				    .may_have_record = decide_may_have_record(in->sip),
 				    .now_ms = now_ms(in) };
 	struct joined joined = { .call = out->call };
 
@@ -193,7 +192,7 @@ static void legs_join(struct decider *d, const struct decide_input *in, struct d
 
 void decide(struct decider *d, const struct decide_input *in, struct decision *out)
 {
-	*out = (struct decision){ .call = call_find(d, in, callid_of(in)) };
+	*out = (struct decision){ .call = call_find(d, in, decide_callid(in->msg, in->sip)) };
 	judge(d, in, out);
 	if (in->sip)
 		legs_join(d, in, out);

@@ -41,8 +41,8 @@ struct decide_input {
 
 struct decision {
 	bool is_stored;
-	struct view table; /* empty: the usual one */
-	struct call *call; /* NULL: no record */
+	struct view table;	       /* empty: the usual one */
+	struct call *call;	       /* NULL: no record */
 	struct view aleg, correlation; /* empty: none is known */
 };
 
@@ -53,6 +53,13 @@ void decider_free(struct decider *d);
 
 /** Where its counters are. */
 void decider_tell(const struct decider *d, struct stats_decisions *out);
+
+/** The Call-ID whose record a message goes by; empty: none. @p sip: NULL for a report. Threads:
+ * any. */
+struct view decide_callid(const struct msg *m, const struct sip *sip);
+
+/** Can it make a record, as an initial request? Threads: any. */
+bool decide_may_have_record(const struct sip *sip);
 
 /** Is it stored by the rules, and what is known of its call? */
 void decide(struct decider *d, const struct decide_input *in, struct decision *out);

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "capture/decide.h"
 #include "capture/file_source.h"
 #include "capture/filter.h"
 #include "capture/fragments.h"
@@ -21,6 +22,7 @@
 #include "capture/packets.h"
 #include "capture/pcap_file.h"
 #include "capture/sip_stream.h"
+#include "capture/worker.h"
 #include "conf/clock.h"
 #include "conf/complain.h"
 #include "conf/rcu.h"
@@ -97,19 +99,6 @@ static uint32_t now_ms(const struct match *m)
 	return (uint32_t)(m->now_us / 1000);
 }
 
-static struct view callid_of(const struct filter_input *in)
-{
-	return in->sip ? in->sip->callid : in->msg->correlation;
-}
-
-/* An OPTIONS or REGISTER begins nothing that others would belong to. */
-static bool may_have_record(const struct sip *s)
-{
-	struct view method = s->cseq_method.len ? s->cseq_method : s->method;
-
-	return !view_is(method, "OPTIONS") && !view_is(method, "REGISTER");
-}
-
 /* What a verdict says. */
 static enum match_record verdict_read(struct call_verdict v, int *rule)
 {
@@ -122,12 +111,13 @@ static enum match_record verdict_read(struct call_verdict v, int *rule)
 /* Inside a read-side section. */
 static struct call *record_find(struct match *m, struct filter_input *in, enum match_record *out)
 {
-	struct view callid = callid_of(in);
+	struct view callid = decide_callid(in->msg, in->sip);
 	struct call *call;
 
 	in->record = FILTER_NONE;
-	*out = callid.len == 0 ? MATCH_NO_CALLID : MATCH_NEVER;
-	if (callid.len == 0 || (in->sip && !may_have_record(in->sip)))
+	*out = (in->sip ? in->sip->callid : in->msg->correlation).len ? MATCH_NEVER
+								      : MATCH_NO_CALLID;
+	if (callid.len == 0)
 		return NULL;
 	call = calls_find(m->calls, calls_hash(m->calls, callid), callid, now_ms(m));
 	*out = call ? verdict_read(call_verdict(call), &in->record) : MATCH_NONE;
@@ -213,7 +203,7 @@ static void judge(struct match *m, struct msg *msg, const struct sip *sip, uint6
 	call = record_find(m, &in, &message.before);
 	filter_explain(m->filter, m->thread, &in, &message.decision,
 		       match_print_begin(m->printer, &message));
-	if (sip && filter_is_initial(sip) && sip->callid.len && may_have_record(sip))
+	if (sip && filter_is_initial(sip) && decide_may_have_record(sip))
 		call = record_judge(m, call, &message);
 	if (sip && call) /* how old it may grow depends on what became of the call */
 		(void)call_note(call, sip, msg->ts_us);
@@ -259,28 +249,13 @@ static void on_sip(void *ctx, unsigned source, struct msg *msg)
 	sip_take(m, msg, msg->ts_us);
 }
 
-/* Types that are stored but SIP: of RTCP, reports and logs. */
-static bool is_report(uint8_t type)
-{
-	return type == HEP_TYPE_RTCP || type == HEP_TYPE_LOG || type == 32 || type == 34 ||
-	       type == 35 || type == 37 || type == 38 || type == 99;
-}
-
-static bool is_all_nul(struct view v)
-{
-	for (uint32_t i = 0; i < v.len; i++)
-		if (v.at[i])
-			return false;
-	return true;
-}
-
 static void hep_message(struct match *m, struct msg *msg, uint64_t came_us)
 {
 	if (msg->ts_us == 0 || msg->ts_us > came_us + m->conf->max_clock_skew * 1000000ULL)
 		msg->ts_us = came_us;
-	if (msg->type != HEP_TYPE_SIP && !is_report(msg->type))
+	if (msg->type != HEP_TYPE_SIP && !worker_stores_report(msg->type))
 		m->summary.not_stored_type++;
-	else if (msg->payload.len == 0 || (msg->version < 3 && is_all_nul(msg->payload)))
+	else if (msg->payload.len == 0 || (msg->version < 3 && view_is_all_nul(msg->payload)))
 		m->summary.empty++;
 	else if (msg->is_compressed && inflater_run(m->inflater, msg->payload, &msg->payload) < 0)
 		m->summary.malformed++;

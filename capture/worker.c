@@ -451,6 +451,11 @@ static const struct report_sort *report_sort(uint8_t hep_type)
 	return NULL;
 }
 
+bool worker_stores_report(uint8_t hep_type)
+{
+	return report_sort(hep_type);
+}
+
 static void report_row(struct worker *w, struct source_counters *c, const struct msg *m,
 		       uint16_t table, int64_t type)
 {

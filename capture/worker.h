@@ -53,6 +53,9 @@ struct worker_options {
 HT_MUST_CHECK int worker_new(struct worker **out, const struct worker_options *options);
 void worker_free(struct worker *w);
 
+/** Do rows come of records of this HEP protocol type, other than SIP? Threads: any. */
+bool worker_stores_report(uint8_t hep_type);
+
 /** Records by HEP protocol type, 256 of them. */
 const counter *worker_types(const struct worker *w);
 

@@ -404,6 +404,7 @@ def test_records(world):
     at, minute = now_us() - 90_000_000_000, 60_000_000
     messages = [(at, reply("200 OK", call="a")), (at, two("a")), (at, reply("100 x", call="a")), (at, one("a")), (at, bye("a")), (at, two("a")), (at, bye("a")),
                 (at, request("ACK", "sip:one@a", call="b")), (at, request("CANCEL", "sip:one@a", call="b")), (at, one("b")),
+                (at, request("OPTIONS", call="b", to_tag="2")), (at, request("OPTIONS", "sip:one@a", call="b")),
                 # a has been over for more than a minute, b still rings
                 (at + 2 * minute, bye("a")), (at + 2 * minute, request("INFO", call="b", to_tag="2")),
                 (at + 11 * minute, bye("b")), (at + 13 * minute, bye("b"))]
@@ -412,6 +413,7 @@ def test_records(world):
                 [("a", None, "none", None), ("a", "second", "none", "second"), ("a", "second", "rule", "second"), ("a", "first", "rule", "first"),
                  ("a", "first", "rule", "first"), ("a", "second", "rule", "first"), ("a", "first", "rule", "first"),
                  ("b", None, "none", None), ("b", None, "none", None), ("b", "first", "none", "first"),
+                 ("b", "first", "rule", "first"), ("b", "first", "never", None),
                  ("a", None, "none", None), ("b", "first", "rule", "first"), ("b", "first", "rule", "first"), ("b", None, "none", None)], "records")
     many = 40_000
     path = capture_of(world.folder / "m.pcap", [(at + i, one(f"m{i}")) for i in range(many)] + [(at + many, bye(f"m{i}")) for i in range(many)])

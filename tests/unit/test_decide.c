@@ -121,6 +121,7 @@ static struct addr addr_of(const char *ip, uint16_t port)
 struct judged {
 	bool is_stored, has_record;
 	unsigned state;
+	char table[16];
 };
 
 /* As capture/worker.c does it with what is no copy. */
@@ -146,6 +147,8 @@ static struct judged judge(unsigned thread, const struct snapshot *snapshot, con
 	decide(rig.decider[thread], &in, &decision);
 	decide_note(rig.decider[thread], &in, &decision);
 	j = (struct judged){ .is_stored = decision.is_stored, .has_record = decision.call };
+	snprintf(j.table, sizeof(j.table), "%.*s", (int)decision.table.len,
+		 (const char *)decision.table.at);
 	if (decision.call)
 		j.state = call_summary(decision.call).state;
 	rcu_read_end();
@@ -498,6 +501,9 @@ START_TEST(verdicts_hold_when_numbers_of_rules_run_out)
 		ck_assert_uint_eq(hits_of(name), 8);
 	}
 	ck_assert_uint_eq(hits, 8 * FILTER_MAX_RULES);
+	reload("filters: [{ name: one_more, when: 'ruri.user == \"t\"', table: apart }]\n");
+	ck_assert_str_eq(judge(0, rig.snapshot, request("INVITE", "t", "routed", false)).table,
+			 "apart");
 	finish();
 }
 END_TEST
