@@ -18,7 +18,7 @@
 #include "conf/log.h"
 #include "conf/rcu.h"
 
-#define SMOOTHING      16 /* one over the weight of a new clock offset */
+#define SMOOTHING 16 /* one over the weight of a new clock offset */
 
 struct agent {
 	struct cds_lfht_node node;
@@ -42,7 +42,7 @@ struct agents {
 	pthread_mutex_t lock;		       /* of the free list; a leaf */
 	struct agent *free;
 	struct agent rest; /* who found no place */
-	uint32_t room; /* of the pool */
+	uint32_t room;	   /* of the pool */
 	struct agent pool[];
 };
 
@@ -245,7 +245,8 @@ void agent_add(struct agent *agent, const struct agent_tally *tally, uint64_t wa
 
 void agents_sweep(struct agents *a, uint64_t wall_us)
 {
-	uint64_t most = agents_count(a) > a->room - a->room / 4 ? AGENTS_CROWDED_US : AGENTS_IDLE_US;
+	uint64_t most =
+		agents_count(a) > a->room - a->room / 4 ? AGENTS_CROWDED_US : AGENTS_IDLE_US;
 	struct cds_lfht_iter iter;
 	struct agent *agent;
 

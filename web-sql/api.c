@@ -204,12 +204,13 @@ static void metrics_calls(struct evbuffer *out, const struct stats *st)
 
 	family(out, "heptap_calls_total", "counter", "calls that came to a state, by state");
 	for (unsigned i = CALL_SETUP; i < CALL_STATES; i++)
-		evbuffer_add_printf(out, "heptap_calls_total{state=\"%s\"} %" PRIu64 "\n",
-				    state[i], st->calls[i]);
-	family(out, "heptap_calls_failed_total", "counter", "calls that failed, by class of status");
+		evbuffer_add_printf(out, "heptap_calls_total{state=\"%s\"} %" PRIu64 "\n", state[i],
+				    st->calls[i]);
+	family(out, "heptap_calls_failed_total", "counter",
+	       "calls that failed, by class of status");
 	for (unsigned i = 3; i < CALL_FAIL_CLASSES; i++)
-		evbuffer_add_printf(out, "heptap_calls_failed_total{class=\"%u\"} %" PRIu64 "\n",
-				    i, st->calls_failed[i]);
+		evbuffer_add_printf(out, "heptap_calls_failed_total{class=\"%u\"} %" PRIu64 "\n", i,
+				    st->calls_failed[i]);
 	family(out, "heptap_call_dial_delay_seconds", "summary",
 	       "from the INVITE to ringing, of calls that were answered or failed");
 	evbuffer_add_printf(out,
@@ -580,11 +581,12 @@ static json_t *status_messages(const struct stats_source *s)
 	for (unsigned r = 0; r < SHED_REASONS; r++)
 		for (unsigned k = 0; k <= SHED_CLASSES; k++)
 			shed += s->shed[r][k];
-	return json_pack("{sIsIsIsIsIsIsIsI}", "received", (json_int_t)s->received, "not_sip",
-			 (json_int_t)not_sip, "malformed", (json_int_t)malformed, "denied",
-			 (json_int_t)(s->denied_allow + s->denied_key + s->denied_off + s->denied_limit), "filtered",
-			 (json_int_t)s->filtered, "duplicate", (json_int_t)s->duplicate, "shed",
-			 (json_int_t)shed, "accepted", (json_int_t)s->accepted);
+	return json_pack(
+		"{sIsIsIsIsIsIsIsI}", "received", (json_int_t)s->received, "not_sip",
+		(json_int_t)not_sip, "malformed", (json_int_t)malformed, "denied",
+		(json_int_t)(s->denied_allow + s->denied_key + s->denied_off + s->denied_limit),
+		"filtered", (json_int_t)s->filtered, "duplicate", (json_int_t)s->duplicate, "shed",
+		(json_int_t)shed, "accepted", (json_int_t)s->accepted);
 }
 
 static json_t *status_packets(const struct stats_source *s)

@@ -146,7 +146,7 @@ struct stats {
 	uint64_t stored, rejected; /* sums of the next two */
 	uint64_t unrouted;	   /* of the stored ones */
 	uint64_t stored_in[PLACE_COUNT], rejected_for[REJECT_REASON_COUNT];
-	uint64_t types[256]; /* records by HEP protocol type */
+	uint64_t types[256];			       /* records by HEP protocol type */
 	uint64_t hits[RULES_MAX], filtered[RULES_MAX]; /* by rule */
 	uint64_t again, crowded;
 	uint64_t unsure, media_found;

@@ -31,7 +31,8 @@
 #define SEEN	1000000
 
 /* A message whose call can be chosen. */
-struct template {
+struct template
+{
 	uint8_t *at, *callid, *branch;
 	size_t len;
 };

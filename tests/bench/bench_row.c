@@ -200,9 +200,8 @@ int main(int argc, char **argv)
 	if (agents_new(&o.agents, 16) < 0 || first_new(&tally.first, 16 << 20) < 0)
 		return 3;
 	o.tally = &tally;
-	if (conf_read_bytes("bench", "{}", 2, &conf, stderr) < 0 ||
-	    rules_new(&rules) < 0 || snapshot_new(&published, conf, NULL, rules) < 0 ||
-	    tables_new(&tables, conf, 1) < 0)
+	if (conf_read_bytes("bench", "{}", 2, &conf, stderr) < 0 || rules_new(&rules) < 0 ||
+	    snapshot_new(&published, conf, NULL, rules) < 0 || tables_new(&tables, conf, 1) < 0)
 		return 3;
 	o.tables = tables_of(tables);
 	if (worker_new(&w, &o) < 0)

@@ -1328,10 +1328,9 @@ START_TEST(key_needs_a_restart_if_its_row_says_so)
 		[CONF_LEG] = "shared X-Other",
 	};
 	const struct conf_option *o = conf_option_at((size_t)_i);
-	const char *other = o->type == CONF_WORD ? strrchr(o->words, '|') + 1
-			    : o->type == CONF_NUMBER && o->min > 2
-				    ? text_of("%" PRIu64, o->min)
-				    : others[o->type];
+	const char *other = o->type == CONF_WORD		   ? strrchr(o->words, '|') + 1
+			    : o->type == CONF_NUMBER && o->min > 2 ? text_of("%" PRIu64, o->min)
+								   : others[o->type];
 	size_t column;
 	char *yaml =
 		yaml_with(o->key, text_of(conf_option_is_list(o) ? "[%s]" : "%s", other), &column);

@@ -168,7 +168,8 @@ START_TEST(a_peak_between_two_looks_is_told_of)
 	agents_refill(10);
 	expect_lines(1, 0);
 	expect_lines(1, 1);
-	ck_assert_uint_eq(group("agents").max_used, group("agents").limit / rig.conf->tables.agents * most);
+	ck_assert_uint_eq(group("agents").max_used,
+			  group("agents").limit / rig.conf->tables.agents * most);
 	expect_lines(1, 1);
 }
 END_TEST

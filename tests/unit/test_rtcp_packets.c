@@ -283,7 +283,8 @@ END_TEST
 
 static void setup_with_rule(void)
 {
-	setup_with(CONF "filters:\n  - { name: no, when: 'type == \"rtcp\"', action: drop, scope: message }\n");
+	setup_with(CONF "filters:\n  - { name: no, when: 'type == \"rtcp\"', action: drop, scope: "
+			"message }\n");
 }
 
 START_TEST(nothing_is_allocated_for_it)
