@@ -27,7 +27,7 @@ only urcu conf/rcu.h
 only pcap/pcap.h conf/expression.c capture/bpf.c capture/pcap_live.c
 only linux/if_packet.h capture/af_packet.c capture/interface.c
 only zlib.h hep/inflate.c
-only jansson.h web-sql/api.c web-sql/control.c
+only jansson.h web-sql/api.c web-sql/control.c capture/tune_json.c
 only cap-ng.h capture/server.c
 only event2/http.h web-sql/http.c
 

@@ -13,11 +13,10 @@ enum tune_kind {
 	TUNE_IRQ,    /* /proc/irq/N/smp_affinity_list: a list of CPUs; may take effect late */
 	TUNE_QUEUE,  /* /sys/class/net/IF/queues/...: a mask of CPUs, compared as a number */
 	TUNE_SYSCTL, /* /proc/sys/...: words */
-	TUNE_ETHTOOL /* IF/KIND/KEY; KIND as in "channels", "rings", "coalesce", "features", "pause"
-		      */
+	TUNE_ETHTOOL /* IF/KIND/KEY; KIND: channels, rings, coalesce, features or pause */
 };
 
-/* The order of struct plan's list is the order of writing: channels, rings, features, interrupts,
+/* The order of struct host_plan's list is the order of writing: channels, rings, features, interrupts,
    queues, coalescing and pause, sysctls. */
 struct tune_change {
 	enum tune_kind kind;
@@ -31,4 +30,5 @@ struct tune_change {
 	const char *danger;	  /* static */
 	const char *undo;	  /* static; how a person does it, where rollback cannot */
 	bool is_auto;		  /* mode auto may; else only full */
+	const char *blocked;	  /* why it must not be written here; static; NULL: it may be */
 };

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tune/files.h"
 #include "tune/host_plan.h"
@@ -20,7 +21,6 @@
 #define RMEM_MOST	(256LL << 20)
 #define FRAGMENT_BYTES	(16LL << 20)
 #define SWAPPINESS	10
-#define PAGE		4096
 
 #define OF_IRQ	   "root, and /proc/irq writable"
 #define OF_NIC	   "CAP_NET_ADMIN in the namespace of the NIC"
@@ -209,7 +209,7 @@ static void why_irq(const struct context *c, const struct nic_irq *irq, char *wh
 
 	if (irq->role == IRQ_CONTROL)
 		snprintf(why, size, "carries no packets: housekeeping");
-	else if (c->place->mode == PLACE_ONE_QUEUE && c->place->rps.bits[0] + c->place->threads > 1)
+	else if (c->place->mode == PLACE_ONE_QUEUE && cpus_first(&c->place->rps) >= 0)
 		snprintf(why, size, "the only queue; software spreads it over the capture threads");
 	else
 		snprintf(why, size, "queue %d is read by capture thread %u on the same core",
@@ -407,17 +407,23 @@ static void budget(const struct facts *f, struct host_plan *p)
 	      (long long)uptime);
 }
 
+/* Asked for without its limit, which lowers the buffers of the plan. */
 static void udp_memory(const struct facts *f, const struct tune_wish *wish, struct host_plan *p)
 {
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), need, most;
 	uint64_t sockets = (uint64_t)p->sizes.hep_threads * wish->sizes.hep_sockets;
-	uint64_t need = sockets * p->sizes.socket_buffer * 4 / PAGE, most;
+	struct host free_host = f->host;
+	struct plan free_plan;
 	char now[FACTS_VALUE], wanted[TUNE_VALUE], why[TUNE_VALUE];
 	unsigned long long low, middle, high;
 
 	if (f->host.ram_bytes < 0 || !facts_sysctl(f, "net/ipv4/udp_mem", now, sizeof(now)) ||
 	    sscanf(now, "%llu %llu %llu", &low, &middle, &high) != 3)
 		return;
-	most = (uint64_t)f->host.ram_bytes / 4 / PAGE;
+	free_host.udp_mem_bytes = -1;
+	plan_make(&free_host, &wish->sizes, &free_plan);
+	need = sockets * free_plan.socket_buffer * 4 / page;
+	most = (uint64_t)f->host.ram_bytes / 4 / page;
 	need = need > most ? most : need;
 	if (middle >= need)
 		return;
@@ -425,7 +431,7 @@ static void udp_memory(const struct facts *f, const struct tune_wish *wish, stru
 		 high > need + need / 2 ? high : (unsigned long long)(need + need / 2));
 	snprintf(why, sizeof(why),
 		 "pages; %llu sockets of %llu octets must fit a quarter of the middle value",
-		 (unsigned long long)sockets, (unsigned long long)p->sizes.socket_buffer);
+		 (unsigned long long)sockets, (unsigned long long)free_plan.socket_buffer);
 	add_sysctl(f, p, "net/ipv4/udp_mem", now, wanted, "kernel memory under a flood", why);
 }
 

@@ -3,10 +3,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tune/host_plan.h"
 
-#define PAGE		4096
 #define DATAGRAM_CHARGE 2304
 #define MESSAGE_RATE	20000 /* of a receive thread */
 #define TEN_GBIT	10000
@@ -151,7 +151,7 @@ static void udp_mem(const struct facts *f, struct findings *to)
 
 	if (f->host.ram_bytes > 0 && facts_sysctl(f, "net/ipv4/udp_mem", now, sizeof(now)) &&
 	    sscanf(now, "%llu %llu %llu", &low, &middle, &high) == 3 &&
-	    middle > (unsigned long long)f->host.ram_bytes / PAGE)
+	    middle > (unsigned long long)f->host.ram_bytes / (unsigned long long)sysconf(_SC_PAGESIZE))
 		finding_add(to, KNOB_REPORT, "net/ipv4/udp_mem", now,
 			    "pages, not bytes: beyond the memory of the host, so that a flood ends in "
 			    "the kernel's out-of-memory killer; the default is about an eighth of RAM");

@@ -70,7 +70,8 @@ static void read_action(struct words left, struct interrupt *out)
 	len = (size_t)(last.end - last.at);
 	if (len >= IRQ_NAME)
 		len = IRQ_NAME - 1;
-	memcpy(out->name, last.at, len);
+	for (size_t i = 0; i < len; i++)
+		out->name[i] = last.at[i] < ' ' || last.at[i] > '~' ? '?' : last.at[i];
 	out->name[len] = '\0';
 }
 

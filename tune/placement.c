@@ -202,6 +202,7 @@ static unsigned threads_of(const struct place_nic_wish *w, const struct place_ni
 static void place_nic(const struct facts *f, const struct place_nic_wish *w, struct place_nic *p)
 {
 	struct cpus cores = p->pool;
+	int at = -1;
 
 	p->nic = w->nic;
 	p->mode = mode_of(f, p);
@@ -210,38 +211,73 @@ static void place_nic(const struct facts *f, const struct place_nic_wish *w, str
 	if (p->irq_core >= 0 && cpus_count(&cores) >= 3)
 		cpus_remove(&cores, (unsigned)p->irq_core);
 	p->threads = threads_of(w, p, cpus_count(&cores));
-	p->cores = least(p->threads, cpus_count(&cores));
 	for (unsigned t = 0; t < p->threads; t++) {
-		int from = t % p->cores ? p->core[t - 1] + 1 : 0;
-
-		p->core[t] = p->mode == PLACE_NOTHING ? -1 : cpus_next(&cores, (unsigned)from);
-		if (p->mode == PLACE_ONE_QUEUE && p->cores > 1)
-			cpus_add(&p->rps, (unsigned)p->core[t]);
+		at = cpus_next(&cores, (unsigned)(at + 1));
+		if (at < 0)
+			at = cpus_first(&cores);
+		p->core[t] = p->mode == PLACE_NOTHING ? -1 : at;
 	}
+}
+
+/* What follows from the cores that the threads got. */
+static void finish_nic(struct place_nic *p)
+{
+	struct cpus on = { 0 };
+
+	for (unsigned t = 0; t < p->threads; t++)
+		if (p->core[t] >= 0)
+			cpus_add(&on, (unsigned)p->core[t]);
+	p->cores = cpus_count(&on);
+	if (p->mode == PLACE_ONE_QUEUE && p->cores > 1)
+		p->rps = on;
 	if (p->mode == PLACE_QUEUES && p->nic->rx_queues > p->cores)
 		p->channels = p->cores;
 }
 
 /* ---- what is left ---- */
 
-static void mark_used(const struct facts *f, struct placement *out)
+static void mark_used(struct placement *out)
 {
 	for (unsigned i = 0; i < out->nic_count; i++) {
 		const struct place_nic *p = &out->nics[i];
 
 		if (p->irq_core >= 0)
 			cpus_remove(&out->spare, (unsigned)p->irq_core);
+		for (unsigned t = 0; t < p->threads; t++)
+			if (p->core[t] >= 0)
+				cpus_remove(&out->spare, (unsigned)p->core[t]);
+	}
+}
+
+/* Nobody shares a core while one is spare, be it on another node. */
+static void part_sharers(const struct facts *f, struct placement *out)
+{
+	struct cpus seen = { 0 }, near;
+
+	for (unsigned i = 0; i < out->nic_count; i++) {
+		struct place_nic *p = &out->nics[i];
+
 		for (unsigned t = 0; t < p->threads; t++) {
-			if (p->core[t] < 0)
-				continue;
-			cpus_remove(&out->spare, (unsigned)p->core[t]);
-			for (int cpu = cpus_first(&f->allowed); cpu >= 0;
-			     cpu = cpus_next(&f->allowed, (unsigned)cpu + 1))
-				if (cpu != p->core[t] &&
-				    f->core_of[cpu] == f->core_of[p->core[t]])
-					cpus_add(&out->idle, (unsigned)cpu);
+			int spare = cpus_first(&out->spare);
+
+			if (p->core[t] >= 0 && cpus_has(&seen, (unsigned)p->core[t]) && spare >= 0) {
+				near = on_node(f, &out->spare, p->nic->node);
+				p->core[t] = cpus_first(&near) >= 0 ? cpus_first(&near) : spare;
+				cpus_remove(&out->spare, (unsigned)p->core[t]);
+			}
+			if (p->core[t] >= 0)
+				cpus_add(&seen, (unsigned)p->core[t]);
 		}
 	}
+}
+
+static void mark_idle(const struct facts *f, const struct place_nic *p, struct cpus *idle)
+{
+	for (unsigned t = 0; t < p->threads; t++)
+		for (int cpu = p->core[t] < 0 ? -1 : cpus_first(&f->allowed); cpu >= 0;
+		     cpu = cpus_next(&f->allowed, (unsigned)cpu + 1))
+			if (cpu != p->core[t] && f->core_of[cpu] == f->core_of[p->core[t]])
+				cpus_add(idle, (unsigned)cpu);
 }
 
 /* On spare cores; without any they go where the scheduler wants them. */
@@ -280,7 +316,12 @@ void placement_make(const struct facts *f, const struct place_wish *wish, struct
 	}
 	if (cpus_count(&f->allowed) < 2)
 		memset(&out->spare, 0, sizeof(out->spare));
-	mark_used(f, out);
+	mark_used(out);
+	part_sharers(f, out);
+	for (unsigned i = 0; i < wish->nic_count; i++) {
+		finish_nic(&out->nics[i]);
+		mark_idle(f, &out->nics[i], &out->idle);
+	}
 	place_hep(wish, out);
 }
 

@@ -69,4 +69,4 @@ int placement_irq_cpu(const struct placement *all, const struct place_nic *p,
 void placement_print(const struct facts *f, const struct placement *p, FILE *to);
 
 /** The line that says mode and threads alone. */
-void placement_print_mode(const struct placement *all, const struct place_nic *p, FILE *to);
+void placement_print_mode(const struct place_nic *p, FILE *to);

@@ -54,12 +54,11 @@ static int first_irq(const struct nic *nic)
 	return -1;
 }
 
-void placement_print_mode(const struct placement *all, const struct place_nic *p, FILE *to)
+void placement_print_mode(const struct place_nic *p, FILE *to)
 {
 	struct cpus on = cores_of(p);
 	char list[LIST], rps[LIST];
 
-	(void)all;
 	cpus_print(&on, list, sizeof(list));
 	switch (p->mode) {
 	case PLACE_QUEUES:
@@ -113,7 +112,7 @@ void placement_print(const struct facts *f, const struct placement *p, FILE *to)
 	for (unsigned i = 0; i < p->nic_count; i++) {
 		print_host(f, p, &p->nics[i], to);
 		fputc(' ', to);
-		placement_print_mode(p, &p->nics[i], to);
+		placement_print_mode(&p->nics[i], to);
 		if (p->nics[i].mode == PLACE_QUEUES)
 			print_queues(p, &p->nics[i], to);
 	}
