@@ -116,6 +116,10 @@ static void read_recorded(const char *root, const char *nic, struct nic_driver *
 		out->channels = number_of(text, "combined");
 		out->channels_max = number_of(text, "max_combined");
 		out->is_combined = out->channels > 0;
+		if (!out->is_combined) {
+			out->channels = number_of(text, "rx");
+			out->channels_max = number_of(text, "max_rx");
+		}
 	}
 	if (recorded(root, nic, "rings", text, sizeof(text))) {
 		out->ring = number_of(text, "rx");
