@@ -14,8 +14,8 @@ import traceback
 
 import lib
 
-MODULES = ["test_basics", "test_corpus", "test_torture", "test_hostile", "test_tcp", "test_control", "test_mirror", "test_import", "test_schema", "test_tables", "test_tune",
-           "test_errors", "test_live", "test_flat", "test_burst", "test_backlog", "test_replay", "test_overload", "test_retention", "test_statistics",
+MODULES = ["test_basics", "test_corpus", "test_torture", "test_hostile", "test_tcp", "test_control", "test_mirror", "test_import", "test_schema", "test_tables",
+           "test_tune", "test_errors", "test_live", "test_flat", "test_burst", "test_backlog", "test_replay", "test_overload", "test_retention", "test_statistics",
            "test_faults", "test_dbfaults", "test_diskfaults"]
 
 

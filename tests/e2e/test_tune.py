@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 
-from lib import FIXTURES, check, check_equal, own_network
+from lib import FIXTURES, Skip, check, check_equal, own_network
 
 HOSTS = FIXTURES / "hosts"
 NICS = {"vm2-virtio-1q": "eth0", "vm4-virtio-2q": "ens3", "box16-ixgbe-8q": "enp3s0f0", "box64-mlx5-32q": "ens3f0np0", "ctr-unpriv-veth": "eth0"}
@@ -99,14 +99,21 @@ def test_hep_alone(world):
 
 @own_network
 def test_this_machine(world):
-    """A veth pair with four queues in a namespace of its own: found, its driver asked, nothing changed."""
-    subprocess.run(["ip", "link", "add", "mirror0", "numrxqueues", "4", "numtxqueues", "4", "type", "veth", "peer", "name", "mirror1"], check=True)
-    told = json.loads(plan(planner(world, "mirror0"), "--format", "json"))
+    """A veth pair with four queues in a namespace of its own: found, its driver asked. A NIC of another namespace that /sys shows is refused."""
+    if subprocess.run(["ip", "link", "add", "mirror0", "numrxqueues", "4", "numtxqueues", "4", "type", "veth", "peer", "name", "mirror1"],
+                      capture_output=True).returncode != 0:
+        raise Skip("no network namespace with a veth pair here")
+    own_sys = ("unshare", "-m", "sh", "-c", 'mount -t sysfs sysfs /sys && exec "$@"', "sh")
+    told = json.loads(plan(planner(world, "mirror0", prefix=own_sys), "--format", "json"))
     one = told["nics"][0]
     check_equal((one["name"], one["exists"], one["mode"] in ("threads only", "nothing"), one["interrupts"]), ("mirror0", True, True, []), "NIC")
     allowed = os.sched_getaffinity(0)
     check(all(core is None or core in allowed for core in one["cores"]), f"cores: {one['cores']}")
-    check(any(f["object"] == "mirror0" for f in told["findings"]), f"findings: {told['findings']}")
+    check(any(f["object"] == "mirror0" and f["now"] == "no interrupts" for f in told["findings"]), f"findings: {told['findings']}")
+    for theirs in [n for n in os.listdir("/sys/class/net") if n.startswith(("eth", "en"))][:1]:
+        told = json.loads(plan(planner(world, theirs), "--format", "json"))
+        check(any(f["object"] == theirs and f["now"] == "foreign" for f in told["findings"]), f"findings: {told['findings']}")
+        check(all(c["blocked"] for c in told["changes"] if c["nic"]), f"changes: {told['changes']}")
 
 
 def test_words(world):
