@@ -2,7 +2,6 @@
 #include "tune/facts.h"
 
 #include <ctype.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,10 +14,11 @@ static const char *line_of(const char *text, const char *key)
 {
 	size_t len = strlen(key);
 
-	for (; text; text = strchr(text, '\n'), text += text != NULL)
-		if (strncmp(text, key, len) == 0)
-			return text + len + strspn(text + len, " \t");
-	return NULL;
+	while (text && strncmp(text, key, len) != 0) {
+		text = strchr(text, '\n');
+		text = text ? text + 1 : NULL;
+	}
+	return text ? text + len + strspn(text + len, " \t") : NULL;
 }
 
 static bool read_list(const char *root, const char *path, struct cpus *out)
@@ -238,12 +238,15 @@ struct facts *facts_read(const char *root, const char *const *nics, unsigned nic
 	if (!f)
 		return NULL;
 	snprintf(f->root, sizeof(f->root), "%s", root);
+	root = f->root;
 	host_probe(root, &f->host);
 	read_list(root, "/sys/devices/system/cpu/online", &f->online);
 	read_cores(f);
 	read_nodes(f);
 	file_read(root, status, sizeof(status), "/proc/self/status");
 	read_allowed(f, status);
+	if (cpus_first(&f->allowed) >= 0)
+		f->host.cpus = cpus_count(&f->allowed);
 	read_isolated(f);
 	read_quota(f);
 	read_process(f, status);

@@ -60,14 +60,15 @@ static bool value_of(const char *text, const char *key, char *out, size_t size)
 {
 	size_t len = strlen(key);
 
-	for (; text; text = strchr(text, '\n'), text += text != NULL) {
-		if (strncmp(text, key, len) != 0 || text[len] != '=')
-			continue;
-		text += len + 1;
-		snprintf(out, size, "%.*s", (int)strcspn(text, "\n"), text);
-		return true;
+	while (text && (strncmp(text, key, len) != 0 || text[len] != '=')) {
+		text = strchr(text, '\n');
+		text = text ? text + 1 : NULL;
 	}
-	return false;
+	if (!text)
+		return false;
+	text += len + 1;
+	snprintf(out, size, "%.*s", (int)strcspn(text, "\n"), text);
+	return true;
 }
 
 static int64_t number_of(const char *text, const char *key)

@@ -1,5 +1,4 @@
 /* A NIC: where its device sits, its queues and its interrupts. */
-#include <errno.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -72,7 +71,7 @@ static void read_queues(struct facts *f, struct nic *nic)
 
 /* ---- interrupts ---- */
 
-/* The interrupts that the device has, a flag each. */
+/* The interrupts that the device has. */
 struct irq_numbers {
 	unsigned count;
 	int number[FACTS_QUEUES * 2];

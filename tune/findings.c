@@ -231,9 +231,11 @@ static bool has_option(const char *options, const char *word)
 {
 	size_t len = strlen(word);
 
-	for (const char *at = options; at; at = strchr(at, ','), at += at != NULL)
+	for (const char *at = options; at; at = at ? at + 1 : NULL) {
 		if (strncmp(at, word, len) == 0 && (at[len] == ',' || at[len] == '\0'))
 			return true;
+		at = strchr(at, ',');
+	}
 	return false;
 }
 
