@@ -296,6 +296,9 @@ static void coalescing(const struct context *c)
 
 	if (d->usecs < 0 || (d->adaptive == 1 && !has_lost))
 		return;
+	/* A virtual machine whose host has no coalescing for it answers 0 and refuses the rest. */
+	if (d->usecs == 0 && strcmp(d->name, "virtio_net") == 0)
+		return;
 	snprintf(why, sizeof(why), "%d us where it is not between %d and %d", USECS, USECS_LOW,
 		 USECS_HIGH);
 	if (d->adaptive == 1)
@@ -328,7 +331,7 @@ static void add_sysctl(const struct facts *f, struct host_plan *p, const char *n
 	add(p, &e, object, now, wanted, "%s", why);
 }
 
-__attribute__((format(printf, 6, 7))) static void raise(const struct facts *f, struct host_plan *p,
+__attribute__((format(printf, 6, 7))) static void raise_to(const struct facts *f, struct host_plan *p,
 							const char *name, int64_t wanted,
 							const char *danger, const char *why, ...)
 {
@@ -353,7 +356,7 @@ static void receive_limit(const struct facts *f, const struct tune_wish *wish, s
 
 	if (!wish->sizes.hep_sockets || !f->has_rights || has_right(f, CAP_NET_ADMIN))
 		return;
-	raise(f, p, "net/core/rmem_max", ask < RMEM_MOST ? ask : RMEM_MOST,
+	raise_to(f, p, "net/core/rmem_max", ask < RMEM_MOST ? ask : RMEM_MOST,
 	      "every program may ask for that much",
 	      "half of a receive buffer of %llu octets (the kernel doubles it), and we have no "
 	      "CAP_NET_ADMIN to pass the limit by",
@@ -383,7 +386,7 @@ static void backlog(const struct facts *f, const struct tune_wish *wish, struct 
 
 	if (!rate && f->softnet.dropped && now > 0)
 		wanted = pow2up((uint64_t)now + 1);
-	raise(f, p, "net/core/netdev_max_backlog",
+	raise_to(f, p, "net/core/netdev_max_backlog",
 	      wanted > BACKLOG_MOST ? BACKLOG_MOST : (int64_t)wanted,
 	      "a longer queue needs a fast CPU, or what it holds is old",
 	      "%llu packets/s for each CPU that they are spread to, for %d ms; %llu were dropped "
@@ -399,10 +402,10 @@ static void budget(const struct facts *f, struct host_plan *p)
 
 	if (uptime <= 0 || !cpus || f->softnet.squeezed / cpus <= (uint64_t)uptime)
 		return;
-	raise(f, p, "net/core/netdev_budget", BUDGET, danger,
+	raise_to(f, p, "net/core/netdev_budget", BUDGET, danger,
 	      "softnet ran out of it %llu times in %lld s", (unsigned long long)f->softnet.squeezed,
 	      (long long)uptime);
-	raise(f, p, "net/core/netdev_budget_usecs", BUDGET_USECS, danger,
+	raise_to(f, p, "net/core/netdev_budget_usecs", BUDGET_USECS, danger,
 	      "softnet ran out of it %llu times in %lld s", (unsigned long long)f->softnet.squeezed,
 	      (long long)uptime);
 }
@@ -462,7 +465,7 @@ static void fragments(const struct facts *f, const struct tune_wish *wish, struc
 	int64_t fails = snmp_counter(f, "Ip:", "ReasmFails");
 
 	if (fails > 0 && wish->sizes.hep_sockets)
-		raise(f, p, "net/ipv4/ipfrag_high_thresh", FRAGMENT_BYTES, "kernel memory",
+		raise_to(f, p, "net/ipv4/ipfrag_high_thresh", FRAGMENT_BYTES, "kernel memory",
 		      "%lld datagrams could not be put together again", (long long)fails);
 }
 

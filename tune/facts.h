@@ -14,6 +14,7 @@
 #define FACTS_NICS   16
 #define FACTS_VALUE  96
 #define FACTS_QUEUES 1024
+#define FACTS_ROOT   256
 
 /* Of a question that may have no answer. */
 enum known { UNKNOWN = -1, NO, YES };
@@ -97,11 +98,11 @@ struct facts {
 	struct nic nics[FACTS_NICS]; /* in the order in which they were asked for */
 	unsigned nic_count;
 	struct disk spool, database; /* path empty: not asked for */
-	char root[256];
+	char root[FACTS_ROOT];
 };
 
 /**
- * @param root  "" for this machine, or the directory of a recorded tree.
+ * @param root  "" for this machine, or the directory of a recorded tree; shorter than FACTS_ROOT.
  * @param nics  Names of @p nic_count interfaces; those beyond FACTS_NICS are left out.
  * @param spool, database  Directories on this machine; NULL: there is none.
  *

@@ -87,8 +87,6 @@ static void deal_others(const struct facts *f, const struct place_wish *wish, st
 		out->writers = out->housekeeping;
 		return;
 	}
-	if (wish->writers && wish->writers < writers)
-		writers = wish->writers;
 	if (writers < 1)
 		writers = 1;
 	far = for_writers(f, wish, left);

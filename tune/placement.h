@@ -23,7 +23,6 @@ struct place_wish {
 	struct place_nic_wish nics[FACTS_NICS];
 	unsigned nic_count;
 	unsigned hep_threads; /* that need a core beside those of the NICs */
-	unsigned writers;     /* at most; 0: decided here */
 };
 
 enum place_mode {

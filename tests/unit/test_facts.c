@@ -147,7 +147,7 @@ static const struct {
 	const char *driver, *irqbalance, *tuned;
 	bool is_writable;
 } machines[HOSTS_COUNT] = {
-	{ "0-1", "0-1", 1, -1, 1, 3, 1, 24684084LL << 10, 1, 1, 256, -1, "virtio_net", "", "", true },
+	{ "0-1", "0-1", 1, -1, 1, 3, 1, 24684084LL << 10, 1, 1, 256, 0, "virtio_net", "", "", true },
 	{ "0-3", "0-3", 1, -1, 2, 5, 2, -2, 2, 4, -2, -2, "virtio_net", "", "", true },
 	{ "0-15", "0-15", 1, 0, 8, 9, 8, -2, 8, 63, 512, 1, "ixgbe", "/etc/default/irqbalance", "",
 	  true },

@@ -151,7 +151,6 @@ static struct made *make(uint64_t seed)
 	make_cpus(&m->f, &r);
 	m->wish.nic_count = (unsigned)random_below(&r, 5);
 	m->wish.hep_threads = (unsigned)random_below(&r, 20);
-	m->wish.writers = (unsigned)random_below(&r, 9);
 	for (unsigned i = 0; i < m->wish.nic_count; i++)
 		make_nic(m, i, &r);
 	return m;
