@@ -17,6 +17,7 @@ struct plan_wish {
 	unsigned hep_sockets; /* addresses that each receive thread listens on */
 	uint64_t memory;      /* octets */
 	uint64_t block_bytes; /* octets a block may take */
+	uint64_t messages_per_s; /* HEP expected in all; 0: 20,000 for each thread */
 };
 
 struct plan {

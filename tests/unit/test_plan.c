@@ -208,6 +208,32 @@ START_TEST(no_host_is_unknown)
 }
 END_TEST
 
+/* Messages/s in all, and what a receive buffer is then to hold. */
+static const struct {
+	int machine;
+	uint64_t messages_per_s;
+	unsigned threads;
+	uint64_t buffer;
+} worked[] = {
+	{ 0, 20000, 1, 11520000 },
+	{ 2, 100000, 8, 8388608 },
+	{ 3, 800000, 16, 28800000 },
+	{ 4, 20000, 2, 8388608 },
+};
+
+START_TEST(worked_sizes_are_met)
+{
+	struct plan_wish w = { USUAL, .messages_per_s = worked[_i].messages_per_s };
+	struct host h;
+	struct plan p;
+
+	host_probe(hosts_root(worked[_i].machine), &h);
+	plan_make(&h, &w, &p);
+	ck_assert_uint_eq(p.hep_threads, worked[_i].threads);
+	ck_assert_uint_eq(p.socket_buffer, worked[_i].buffer);
+}
+END_TEST
+
 START_TEST(this_host_has_a_cpu)
 {
 	struct host h;
@@ -333,6 +359,7 @@ int main(void)
 	tcase_add_unchecked_fixture(probe, hosts_unpack, hosts_remove);
 	tcase_set_timeout(probe, 120);
 	tcase_add_test(probe, no_host_is_unknown);
+	tcase_add_loop_test(probe, worked_sizes_are_met, 0, ROWS(worked));
 	tcase_add_test(probe, this_host_has_a_cpu);
 	tcase_add_checked_fixture(made, make_root, remove_root);
 	tcase_add_test(made, siblings_count_as_one_core);
