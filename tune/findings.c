@@ -204,6 +204,21 @@ static void martians(const struct facts *f, struct findings *to)
 			    "the host may forward packets that the mirror port brings");
 }
 
+/* The kernel takes the stricter of all and the NIC's own. */
+static void reverse_path(const struct facts *f, struct findings *to)
+{
+	char name[64];
+
+	if (!f->management[0] || facts_sysctl_number(f, "net/ipv4/conf/all/rp_filter") == 1)
+		return;
+	snprintf(name, sizeof(name), "net/ipv4/conf/%s/rp_filter", f->management);
+	if (facts_sysctl_number(f, name) == 1 &&
+	    facts_sysctl_number(f, "net/ipv4/conf/all/rp_filter") != 2)
+		finding_add(to, KNOB_REPORT, name, "1",
+			    "HEP of agents whose way back leads over another NIC is dropped silently; "
+			    "2 is loose, and safe enough");
+}
+
 static void files_and_memory(const struct facts *f, struct findings *to)
 {
 	char now[FACTS_VALUE];
@@ -334,6 +349,7 @@ void plan_findings(const struct facts *f, const struct tune_wish *wish, struct h
 	ports(f, wish, to);
 	conntrack(f, wish, to);
 	martians(f, to);
+	reverse_path(f, to);
 	files_and_memory(f, to);
 	disk(&f->spool, to);
 	disk(&f->database, to);

@@ -363,6 +363,26 @@ START_TEST(management_nic_is_left_alone)
 }
 END_TEST
 
+START_TEST(strict_reverse_path_of_the_agents_nic_is_found)
+{
+	struct host_plan *p;
+	struct facts *f;
+
+	put("Iface\neth0\t00000000\t0102000A\t0003\t0\t0\t0\t00000000\t0\t0\t0\n", "proc/net/route");
+	put("1\n", "proc/sys/net/ipv4/conf/eth0/rp_filter");
+	put("0\n", "proc/sys/net/ipv4/conf/all/rp_filter");
+	p = plan_made(&f);
+	ck_assert_ptr_nonnull(finding_of(p, "net/ipv4/conf/eth0/rp_filter", "dropped"));
+	host_plan_free(p);
+	facts_free(f);
+	put("2\n", "proc/sys/net/ipv4/conf/all/rp_filter");
+	p = plan_made(&f);
+	ck_assert_ptr_null(finding_of(p, "net/ipv4/conf/eth0/rp_filter", ""));
+	host_plan_free(p);
+	facts_free(f);
+}
+END_TEST
+
 /* Numbers of the host are raised where a rule asks for it, and never lowered. */
 START_TEST(sysctls_are_raised_where_a_rule_asks)
 {
@@ -472,6 +492,7 @@ int main(void)
 	tcase_add_loop_test(made, setting_that_hurts_is_found, 0, ROWS(settings));
 	tcase_add_test(made, mount_that_hurts_is_found);
 	tcase_add_test(made, management_nic_is_left_alone);
+	tcase_add_test(made, strict_reverse_path_of_the_agents_nic_is_found);
 	tcase_add_test(made, sysctls_are_raised_where_a_rule_asks);
 	tcase_add_test(table, every_setting_of_guides_has_a_verdict);
 	tcase_add_test(table, table_of_knobs_is_sound);
