@@ -272,7 +272,8 @@ static const struct command commands[] = {
 	  command_replay },
 	{ "tune", " plan -c FILE [OPTIONS]", "what would suit this host",
 	  "\nplan prints how many threads, rings and buffers of what size and which cores we would "
-	  "use; what of the host\nshould change (now, wanted, why, right needed, danger, undo); and "
+	  "use; what of the host\nshould change (now, wanted, why, right needed, danger, undo); "
+	  "and "
 	  "settings that hurt. It changes nothing.\n\n"
 	  "  --root DIR           plan for a recorded host: its /proc and /sys below DIR\n"
 	  "  --format text|json   text unless json is asked for\n",

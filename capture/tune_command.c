@@ -11,7 +11,8 @@
 
 enum { EXIT_DONE = 0, EXIT_REFUSED = 3 };
 
-#define DATABASE_DIR "/var/lib/mysql" /* of a database on this host, unless it was told otherwise */
+#define DATABASE_DIR "/var/lib/mysql" /* of a database on this host, unless it was told otherwise \
+				       */
 
 bool tune_words(int argc, char **argv, struct tune_words *out)
 {
@@ -82,7 +83,8 @@ static const char *database_dir(const struct conf *conf, const struct tune_words
 	bool is_local = conf->storage.socket[0] || strcmp(conf->storage.host, "localhost") == 0 ||
 			strcmp(conf->storage.host, "127.0.0.1") == 0;
 
-	return is_local && (words->root[0] || access(DATABASE_DIR, F_OK) == 0) ? DATABASE_DIR : NULL;
+	return is_local && (words->root[0] || access(DATABASE_DIR, F_OK) == 0) ? DATABASE_DIR
+									       : NULL;
 }
 
 /* ---- text ---- */
@@ -107,8 +109,9 @@ static void print_sizes(const struct facts *f, const struct tune_wish *w, const 
 		p->sizes.hep_threads, p->sizes.hep_threads == 1 ? "" : "s", p->sizes.writers,
 		p->sizes.writers == 1 ? "" : "s", p->sizes.blocks);
 	if (w->sizes.hep_sockets)
-		fprintf(to, "  receive buffer of each HEP socket: %" PRIu64 " octets (asked for as %" PRIu64
-			    ")\n",
+		fprintf(to,
+			"  receive buffer of each HEP socket: %" PRIu64
+			" octets (asked for as %" PRIu64 ")\n",
 			p->sizes.socket_buffer, p->sizes.socket_buffer / 2);
 	for (unsigned i = 0; i < f->nic_count; i++)
 		fprintf(to, "  %s: %u thread%s, each with a ring of %" PRIu64 " MiB\n",
@@ -151,8 +154,8 @@ static void print_text(const struct facts *f, const struct tune_wish *w, const s
 	for (unsigned i = 0; i < p->findings.count; i++) {
 		const struct finding *n = &p->findings.list[i];
 
-		fprintf(to, "\n  %s: %s (%s)\n    %s\n", n->object, n->now, verdict_name(n->verdict),
-			n->text);
+		fprintf(to, "\n  %s: %s (%s)\n    %s\n", n->object, n->now,
+			verdict_name(n->verdict), n->text);
 	}
 }
 

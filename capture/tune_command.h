@@ -1,7 +1,7 @@
 /**
  * @file
- * `heptap tune plan`: what the tuner would use, change and warn of, as a table or as JSON. It writes
- * nothing to the host. Threads: main of a command.
+ * `heptap tune plan`: what the tuner would use, change and warn of, as a table or as JSON. It
+ * writes nothing to the host. Threads: main of a command.
  */
 #pragma once
 #include <stdbool.h>

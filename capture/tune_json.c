@@ -45,9 +45,10 @@ static json_t *irqs_json(const struct placement *all, const struct place_nic *p)
 		const struct nic_irq *irq = &p->nic->irqs[i];
 		int cpu = placement_irq_cpu(all, p, irq);
 
-		json_array_append_new(out, json_pack("{s:i, s:o, s:i, s:o}", "number", irq->number,
-						     "name", text_json(irq->name), "queue", irq->queue, "cpu",
-						     cpu < 0 ? json_null() : json_integer(cpu)));
+		json_array_append_new(out,
+				      json_pack("{s:i, s:o, s:i, s:o}", "number", irq->number,
+						"name", text_json(irq->name), "queue", irq->queue,
+						"cpu", cpu < 0 ? json_null() : json_integer(cpu)));
 	}
 	return out;
 }
@@ -61,14 +62,14 @@ static json_t *nics_json(const struct facts *f, const struct host_plan *p)
 		const struct place_nic *n = &p->placement.nics[i];
 
 		json_array_append_new(
-			out, json_pack("{s:o, s:b, s:s, s:i, s:i, s:i, s:I, s:o, s:o, s:o, s:i}",
-				       "name", text_json(f->nics[i].name), "exists", f->nics[i].exists, "mode",
-				       modes[n->mode], "node", n->nic->node, "rx_queues",
-				       (int)n->nic->rx_queues, "threads", (int)n->threads, "ring",
-				       (json_int_t)p->rings[i], "cores",
-				       cores_json(n->core, n->threads), "rps", cpus_json(&n->rps),
-				       "interrupts", irqs_json(&p->placement, n), "channels",
-				       (int)n->channels));
+			out,
+			json_pack("{s:o, s:b, s:s, s:i, s:i, s:i, s:I, s:o, s:o, s:o, s:i}", "name",
+				  text_json(f->nics[i].name), "exists", f->nics[i].exists, "mode",
+				  modes[n->mode], "node", n->nic->node, "rx_queues",
+				  (int)n->nic->rx_queues, "threads", (int)n->threads, "ring",
+				  (json_int_t)p->rings[i], "cores", cores_json(n->core, n->threads),
+				  "rps", cpus_json(&n->rps), "interrupts",
+				  irqs_json(&p->placement, n), "channels", (int)n->channels));
 	}
 	return out;
 }
@@ -85,12 +86,14 @@ static json_t *changes_json(const struct host_plan *p)
 		const struct tune_change *c = &p->changes[i];
 
 		json_array_append_new(
-			out, json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:s, s:s, s:s, s:o}",
-				       "kind", kinds[c->kind], "object", text_json(c->object), "nic", text_json(c->nic),
-				       "expect", text_json(c->expect), "now", text_json(c->now), "wanted", text_json(c->wanted), "why",
-				       text_json(c->why), "mode", c->is_auto ? "auto" : "full", "right",
-				       c->right, "danger", c->danger, "undo", c->undo, "blocked",
-				       c->blocked ? json_string(c->blocked) : json_null()));
+			out,
+			json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:s, s:s, s:s, s:o}",
+				  "kind", kinds[c->kind], "object", text_json(c->object), "nic",
+				  text_json(c->nic), "expect", text_json(c->expect), "now",
+				  text_json(c->now), "wanted", text_json(c->wanted), "why",
+				  text_json(c->why), "mode", c->is_auto ? "auto" : "full", "right",
+				  c->right, "danger", c->danger, "undo", c->undo, "blocked",
+				  c->blocked ? json_string(c->blocked) : json_null()));
 	}
 	return out;
 }
@@ -102,9 +105,10 @@ static json_t *findings_json(const struct host_plan *p)
 	for (unsigned i = 0; i < p->findings.count; i++) {
 		const struct finding *n = &p->findings.list[i];
 
-		json_array_append_new(out, json_pack("{s:o, s:o, s:s, s:o}", "object", text_json(n->object),
-						     "now", text_json(n->now), "verdict",
-						     verdict_name(n->verdict), "text", text_json(n->text)));
+		json_array_append_new(out, json_pack("{s:o, s:o, s:s, s:o}", "object",
+						     text_json(n->object), "now", text_json(n->now),
+						     "verdict", verdict_name(n->verdict), "text",
+						     text_json(n->text)));
 	}
 	return out;
 }
@@ -114,14 +118,15 @@ bool tune_print_json(const struct facts *f, const struct tune_wish *wish, const 
 {
 	const struct placement *at = &p->placement;
 	json_t *all = json_pack(
-		"{s:{s:i, s:i, s:i, s:I}, s:{s:o, s:o, s:o, s:o, s:o, s:o}, s:o, s:o, s:o}", "sizes",
-		"hep_threads", (int)p->sizes.hep_threads, "writers", (int)p->sizes.writers, "blocks",
-		(int)p->sizes.blocks, "socket_buffer",
+		"{s:{s:i, s:i, s:i, s:I}, s:{s:o, s:o, s:o, s:o, s:o, s:o}, s:o, s:o, s:o}",
+		"sizes", "hep_threads", (int)p->sizes.hep_threads, "writers", (int)p->sizes.writers,
+		"blocks", (int)p->sizes.blocks, "socket_buffer",
 		(json_int_t)(wish->sizes.hep_sockets ? p->sizes.socket_buffer : 0), "placement",
 		"cores", cpus_json(&at->prime), "housekeeping", cpus_json(&at->housekeeping),
-		"writers", cpus_json(&at->writers), "hep", cores_json(at->hep_core, at->hep_threads),
-		"spare", cpus_json(&at->spare), "idle_siblings", cpus_json(&at->idle), "nics",
-		nics_json(f, p), "changes", changes_json(p), "findings", findings_json(p));
+		"writers", cpus_json(&at->writers), "hep",
+		cores_json(at->hep_core, at->hep_threads), "spare", cpus_json(&at->spare),
+		"idle_siblings", cpus_json(&at->idle), "nics", nics_json(f, p), "changes",
+		changes_json(p), "findings", findings_json(p));
 	bool is_done = all && json_dumpf(all, to, JSON_INDENT(2)) == 0;
 
 	if (is_done)

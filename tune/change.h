@@ -16,8 +16,8 @@ enum tune_kind {
 	TUNE_ETHTOOL /* IF/KIND/KEY; KIND: channels, rings, coalesce, features or pause */
 };
 
-/* The order of struct host_plan's list is the order of writing: channels, rings, features, interrupts,
-   queues, coalescing and pause, sysctls. */
+/* The order of struct host_plan's list is the order of writing: channels, rings, features,
+   interrupts, queues, coalescing and pause, sysctls. */
 struct tune_change {
 	enum tune_kind kind;
 	char object[TUNE_OBJECT]; /* path from the root, or IF/KIND/KEY */

@@ -9,18 +9,18 @@
 #include "tune/files.h"
 #include "tune/host_plan.h"
 
-#define RING_MS		10
-#define RING_LEAST	1024
-#define USECS		50
-#define USECS_LOW	30
-#define USECS_HIGH	125
-#define BACKLOG_MS	20
-#define BACKLOG_MOST	16384
-#define BUDGET		600
-#define BUDGET_USECS	8000
-#define RMEM_MOST	(256LL << 20)
-#define FRAGMENT_BYTES	(16LL << 20)
-#define SWAPPINESS	10
+#define RING_MS	       10
+#define RING_LEAST     1024
+#define USECS	       50
+#define USECS_LOW      30
+#define USECS_HIGH     125
+#define BACKLOG_MS     20
+#define BACKLOG_MOST   16384
+#define BUDGET	       600
+#define BUDGET_USECS   8000
+#define RMEM_MOST      (256LL << 20)
+#define FRAGMENT_BYTES (16LL << 20)
+#define SWAPPINESS     10
 
 #define OF_IRQ	   "root, and /proc/irq writable"
 #define OF_NIC	   "CAP_NET_ADMIN in the namespace of the NIC"
@@ -40,9 +40,9 @@ struct entry {
 	bool is_auto;
 };
 
-__attribute__((format(printf, 6, 7))) static struct tune_change *
-add(struct host_plan *p, const struct entry *e, const char *object, const char *now,
-    const char *wanted, const char *why, ...)
+__attribute__((format(printf, 6, 7))) static struct tune_change *add(
+	struct host_plan *p, const struct entry *e, const char *object, const char *now,
+	const char *wanted, const char *why, ...)
 {
 	struct tune_change *c;
 	va_list args;
@@ -104,13 +104,12 @@ static const char *blocked_nic(const struct context *c)
 }
 
 /* A setting of the driver, as a number. */
-static void add_driver(const struct context *c, const char *key, const char *now, const char *wanted,
-		       const char *danger, const char *why)
+static void add_driver(const struct context *c, const char *key, const char *now,
+		       const char *wanted, const char *danger, const char *why)
 {
-	struct entry e = { .kind = TUNE_ETHTOOL,
-			   .right = OF_NIC,
-			   .danger = danger,
-			   .blocked = blocked_nic(c) };
+	struct entry e = {
+		.kind = TUNE_ETHTOOL, .right = OF_NIC, .danger = danger, .blocked = blocked_nic(c)
+	};
 	char object[TUNE_OBJECT];
 	struct tune_change *change;
 
@@ -144,14 +143,15 @@ static void channels(const struct context *c)
 	unsigned wanted = c->place->channels;
 	char why[TUNE_VALUE];
 
-	if (c->place->mode != PLACE_QUEUES || !wanted || d->channels <= 0 || d->channels == wanted ||
-	    (d->channels_max > 0 && wanted > d->channels_max))
+	if (c->place->mode != PLACE_QUEUES || !wanted || d->channels <= 0 ||
+	    d->channels == wanted || (d->channels_max > 0 && wanted > d->channels_max))
 		return;
 	snprintf(why, sizeof(why),
-		 "%u receive queues share %u capture cores; one queue for each core", c->nic->rx_queues,
-		 wanted);
+		 "%u receive queues share %u capture cores; one queue for each core",
+		 c->nic->rx_queues, wanted);
 	add_number(c, d->is_combined ? "channels/combined" : "channels/rx", d->channels, wanted,
-		   "resets the NIC: the link flaps, interrupts get new numbers and lose their affinity",
+		   "resets the NIC: the link flaps, interrupts get new numbers and lose their "
+		   "affinity",
 		   why);
 }
 
@@ -159,7 +159,7 @@ static void channels(const struct context *c)
 static void ring(const struct context *c)
 {
 	const struct nic_driver *d = &c->nic->driver;
-	unsigned queues = c->place->channels ? c->place->channels
+	unsigned queues = c->place->channels  ? c->place->channels
 			  : c->nic->rx_queues ? c->nic->rx_queues
 					      : 1;
 	uint64_t rate = plan_rate(c->mirror, c->nic) / queues;
@@ -173,7 +173,8 @@ static void ring(const struct context *c)
 	if (d->ring <= 0 || wanted <= (uint64_t)d->ring)
 		return;
 	snprintf(why, sizeof(why),
-		 "%llu packets/s of a queue for %d ms, the next power of two, at least %d, at most %lld",
+		 "%llu packets/s of a queue for %d ms, the next power of two, at least %d, at most "
+		 "%lld",
 		 (unsigned long long)rate, RING_MS, RING_LEAST, (long long)d->ring_max);
 	add_number(c, "rings/rx", d->ring, (int64_t)wanted, "most drivers reset the link", why);
 }
@@ -205,7 +206,8 @@ static const char *blocked_irq(const struct context *c, const struct nic_irq *ir
 
 static void why_irq(const struct context *c, const struct nic_irq *irq, char *why, size_t size)
 {
-	unsigned thread = c->place->mode == PLACE_QUEUES ? (unsigned)irq->queue % c->place->cores : 0;
+	unsigned thread =
+		c->place->mode == PLACE_QUEUES ? (unsigned)irq->queue % c->place->cores : 0;
 
 	if (irq->role == IRQ_CONTROL)
 		snprintf(why, size, "carries no packets: housekeeping");
@@ -310,7 +312,8 @@ static void coalescing(const struct context *c)
 
 static void pausing(const struct context *c)
 {
-	const char *danger = "bursts are dropped here instead of held by the switch; may reset the link";
+	const char *danger =
+		"bursts are dropped here instead of held by the switch; may reset the link";
 	const char *why = "pause frames of a mirror port can stall the switch's mirror";
 
 	add_switch_off(c, "pause/rx", c->nic->driver.pause_rx, false, danger, why);
@@ -319,8 +322,8 @@ static void pausing(const struct context *c)
 
 /* ---- the host ---- */
 
-static void add_sysctl(const struct facts *f, struct host_plan *p, const char *name, const char *now,
-		       const char *wanted, const char *danger, const char *why)
+static void add_sysctl(const struct facts *f, struct host_plan *p, const char *name,
+		       const char *now, const char *wanted, const char *danger, const char *why)
 {
 	struct entry e = { .kind = TUNE_SYSCTL, .right = OF_HOST, .danger = danger };
 	char object[TUNE_OBJECT];
@@ -331,9 +334,10 @@ static void add_sysctl(const struct facts *f, struct host_plan *p, const char *n
 	add(p, &e, object, now, wanted, "%s", why);
 }
 
-__attribute__((format(printf, 6, 7))) static void raise_to(const struct facts *f, struct host_plan *p,
-							const char *name, int64_t wanted,
-							const char *danger, const char *why, ...)
+__attribute__((format(printf, 6, 7))) static void raise_to(const struct facts *f,
+							   struct host_plan *p, const char *name,
+							   int64_t wanted, const char *danger,
+							   const char *why, ...)
 {
 	int64_t now = facts_sysctl_number(f, name);
 	char old[32], new[32], text[TUNE_VALUE];
@@ -357,10 +361,10 @@ static void receive_limit(const struct facts *f, const struct tune_wish *wish, s
 	if (!wish->sizes.hep_sockets || !f->has_rights || has_right(f, CAP_NET_ADMIN))
 		return;
 	raise_to(f, p, "net/core/rmem_max", ask < RMEM_MOST ? ask : RMEM_MOST,
-	      "every program may ask for that much",
-	      "half of a receive buffer of %llu octets (the kernel doubles it), and we have no "
-	      "CAP_NET_ADMIN to pass the limit by",
-	      (unsigned long long)p->sizes.socket_buffer);
+		 "every program may ask for that much",
+		 "half of a receive buffer of %llu octets (the kernel doubles it), and we have no "
+		 "CAP_NET_ADMIN to pass the limit by",
+		 (unsigned long long)p->sizes.socket_buffer);
 }
 
 /* Packets of the busiest NIC that is spread, for each of its CPUs. */
@@ -386,12 +390,13 @@ static void backlog(const struct facts *f, const struct tune_wish *wish, struct 
 
 	if (!rate && f->softnet.dropped && now > 0)
 		wanted = pow2up((uint64_t)now + 1);
-	raise_to(f, p, "net/core/netdev_max_backlog",
-	      wanted > BACKLOG_MOST ? BACKLOG_MOST : (int64_t)wanted,
-	      "a longer queue needs a fast CPU, or what it holds is old",
-	      "%llu packets/s for each CPU that they are spread to, for %d ms; %llu were dropped "
-	      "since boot",
-	      (unsigned long long)rate, BACKLOG_MS, (unsigned long long)f->softnet.dropped);
+	raise_to(
+		f, p, "net/core/netdev_max_backlog",
+		wanted > BACKLOG_MOST ? BACKLOG_MOST : (int64_t)wanted,
+		"a longer queue needs a fast CPU, or what it holds is old",
+		"%llu packets/s for each CPU that they are spread to, for %d ms; %llu were dropped "
+		"since boot",
+		(unsigned long long)rate, BACKLOG_MS, (unsigned long long)f->softnet.dropped);
 }
 
 static void budget(const struct facts *f, struct host_plan *p)
@@ -403,11 +408,11 @@ static void budget(const struct facts *f, struct host_plan *p)
 	if (uptime <= 0 || !cpus || f->softnet.squeezed / cpus <= (uint64_t)uptime)
 		return;
 	raise_to(f, p, "net/core/netdev_budget", BUDGET, danger,
-	      "softnet ran out of it %llu times in %lld s", (unsigned long long)f->softnet.squeezed,
-	      (long long)uptime);
+		 "softnet ran out of it %llu times in %lld s",
+		 (unsigned long long)f->softnet.squeezed, (long long)uptime);
 	raise_to(f, p, "net/core/netdev_budget_usecs", BUDGET_USECS, danger,
-	      "softnet ran out of it %llu times in %lld s", (unsigned long long)f->softnet.squeezed,
-	      (long long)uptime);
+		 "softnet ran out of it %llu times in %lld s",
+		 (unsigned long long)f->softnet.squeezed, (long long)uptime);
 }
 
 /* Asked for without its limit, which lowers the buffers of the plan. */
@@ -466,7 +471,7 @@ static void fragments(const struct facts *f, const struct tune_wish *wish, struc
 
 	if (fails > 0 && wish->sizes.hep_sockets)
 		raise_to(f, p, "net/ipv4/ipfrag_high_thresh", FRAGMENT_BYTES, "kernel memory",
-		      "%lld datagrams could not be put together again", (long long)fails);
+			 "%lld datagrams could not be put together again", (long long)fails);
 }
 
 static void memory(const struct facts *f, struct host_plan *p)
@@ -482,10 +487,11 @@ static void memory(const struct facts *f, struct host_plan *p)
 	}
 	if (balancing > 0 && f->nodes >= 2) {
 		snprintf(now, sizeof(now), "%lld", (long long)balancing);
-		snprintf(why, sizeof(why),
-			 "%d nodes and pinned threads: moving pages only costs; %lld TLB shootdowns "
-			 "since boot",
-			 f->nodes, (long long)f->tlb_shootdowns);
+		snprintf(
+			why, sizeof(why),
+			"%d nodes and pinned threads: moving pages only costs; %lld TLB shootdowns "
+			"since boot",
+			f->nodes, (long long)f->tlb_shootdowns);
 		add_sysctl(f, p, "kernel/numa_balancing", now, "0",
 			   "programs that are not pinned may run slower", why);
 	}
@@ -494,7 +500,7 @@ static void memory(const struct facts *f, struct host_plan *p)
 /* In the order in which they must be written, over all NICs. */
 void plan_changes(const struct facts *f, const struct tune_wish *wish, struct host_plan *p)
 {
-	static void (*const steps[])(const struct context *) = { channels,   ring,	 offloads,
+	static void (*const steps[])(const struct context *) = { channels,   ring,	offloads,
 								 interrupts, spreading, coalescing,
 								 pausing };
 

@@ -56,13 +56,15 @@ static void read_nodes(struct facts *f)
 	if (!read_list(f->root, "/sys/devices/system/node/online", &nodes))
 		return;
 	f->nodes = (int)cpus_count(&nodes);
-	for (int node = cpus_first(&nodes); node >= 0; node = cpus_next(&nodes, (unsigned)node + 1)) {
+	for (int node = cpus_first(&nodes); node >= 0;
+	     node = cpus_next(&nodes, (unsigned)node + 1)) {
 		char path[64];
 
 		snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/cpulist", node);
 		if (!read_list(f->root, path, &cpus))
 			continue;
-		for (int cpu = cpus_first(&cpus); cpu >= 0; cpu = cpus_next(&cpus, (unsigned)cpu + 1))
+		for (int cpu = cpus_first(&cpus); cpu >= 0;
+		     cpu = cpus_next(&cpus, (unsigned)cpu + 1))
 			f->node_of[cpu] = (int16_t)node;
 	}
 }
@@ -127,8 +129,8 @@ static void read_process(struct facts *f, const char *status)
 	}
 	line = line_of(limits, "Max locked memory");
 	if (line)
-		f->locked_bytes = isdigit((unsigned char)*line) ? strtoll(line, NULL, 10)
-								: INT64_MAX;
+		f->locked_bytes =
+			isdigit((unsigned char)*line) ? strtoll(line, NULL, 10) : INT64_MAX;
 }
 
 /* Columns in hexadecimal: processed, dropped, squeezed. */
@@ -186,7 +188,8 @@ static void look_at_process(void *ctx, const char *name)
 
 static void read_managers(struct facts *f)
 {
-	static const char *const files[] = { "/etc/default/irqbalance", "/etc/sysconfig/irqbalance" };
+	static const char *const files[] = { "/etc/default/irqbalance",
+					     "/etc/sysconfig/irqbalance" };
 	struct search s = { .f = f };
 
 	file_list(f->root, "/proc", look_at_process, &s);

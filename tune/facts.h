@@ -44,7 +44,7 @@ struct nic_driver {
 	int64_t lro, gro, gro_hw, gro_list, udp_gro, rx_hash;
 	bool lro_fixed, gro_fixed, gro_hw_fixed, gro_list_fixed, udp_gro_fixed;
 	int64_t pause_rx, pause_tx;
-	char udp4_hash[16]; /* "sd", "sdfn"; empty: unknown */
+	char udp4_hash[16];	 /* "sd", "sdfn"; empty: unknown */
 	enum known is_symmetric; /* receive hash: both directions of a flow get one queue */
 };
 
@@ -89,12 +89,12 @@ struct facts {
 	char kernel[64];
 	struct softnet softnet;
 	int64_t swap_bytes, open_files_soft, open_files_hard, locked_bytes, tlb_shootdowns;
-	uint64_t rights;	   /* effective capabilities, one bit each */
-	bool has_rights;	   /* they could be read */
-	bool is_sys_writable;	   /* /proc/sys is not mounted read-only */
-	char irqbalance[64];	   /* where it is configured if it runs; empty: it does not */
-	char tuned[FACTS_VALUE];   /* active profile of tuned; empty: none */
-	char management[16];	   /* NIC of the default route; empty: unknown or none */
+	uint64_t rights;	     /* effective capabilities, one bit each */
+	bool has_rights;	     /* they could be read */
+	bool is_sys_writable;	     /* /proc/sys is not mounted read-only */
+	char irqbalance[64];	     /* where it is configured if it runs; empty: it does not */
+	char tuned[FACTS_VALUE];     /* active profile of tuned; empty: none */
+	char management[16];	     /* NIC of the default route; empty: unknown or none */
 	struct nic nics[FACTS_NICS]; /* in the order in which they were asked for */
 	unsigned nic_count;
 	struct disk spool, database; /* path empty: not asked for */

@@ -30,8 +30,8 @@ static void find_mount(char *text, struct disk *out, char *device, size_t size)
 		tail = strstr(line, " - ");
 		if (!tail ||
 		    sscanf(line, "%*d %*d %15s %*s %255s %127s", number, mount, options) != 3 ||
-		    sscanf(tail, " - %15s %*s %127s", kind, super) != 2 ||
-		    strlen(mount) < best || !is_below(out->path, mount))
+		    sscanf(tail, " - %15s %*s %127s", kind, super) != 2 || strlen(mount) < best ||
+		    !is_below(out->path, mount))
 			continue;
 		best = strlen(mount);
 		snprintf(out->kind, sizeof(out->kind), "%s", kind);

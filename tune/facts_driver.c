@@ -19,7 +19,7 @@
 
 static const struct feature {
 	const char *name;
-	const char *kernel; /* the kernel's name of it, where that is another */
+	const char *kernel;  /* the kernel's name of it, where that is another */
 	size_t value, fixed; /* offsets; fixed 0: not asked */
 } features[] = {
 #define F(field) offsetof(struct nic_driver, field)
@@ -213,13 +213,15 @@ static void ask_features(int fd, const char *nic, struct nic_driver *out)
 	if (count && names && bits && ask(fd, nic, names) && ask(fd, nic, bits))
 		for (unsigned i = 0; i < count; i++)
 			for (size_t k = 0; k < FEATURES; k++) {
-				const struct ethtool_get_features_block *b = &bits->features[i / 32];
+				const struct ethtool_get_features_block *b =
+					&bits->features[i / 32];
 				uint32_t bit = 1u << i % 32;
 
 				if (strncmp((char *)names->data + i * ETH_GSTRING_LEN,
 					    features[k].kernel, ETH_GSTRING_LEN) == 0)
 					set_feature(out, &features[k], b->active & bit,
-						    !(b->available & bit) || b->never_changed & bit);
+						    !(b->available & bit) ||
+							    b->never_changed & bit);
 			}
 	free(names);
 	free(bits);
@@ -267,10 +269,21 @@ static void read_live(const char *nic, struct nic_driver *out)
 
 void facts_read_driver(const char *root, const char *nic, struct nic_driver *out)
 {
-	*out = (struct nic_driver){ .channels = -1, .channels_max = -1, .ring = -1, .ring_max = -1,
-				    .adaptive = -1, .usecs = -1, .lro = -1, .gro = -1,
-				    .gro_hw = -1, .gro_list = -1, .udp_gro = -1, .rx_hash = -1,
-				    .pause_rx = -1, .pause_tx = -1, .is_symmetric = UNKNOWN };
+	*out = (struct nic_driver){ .channels = -1,
+				    .channels_max = -1,
+				    .ring = -1,
+				    .ring_max = -1,
+				    .adaptive = -1,
+				    .usecs = -1,
+				    .lro = -1,
+				    .gro = -1,
+				    .gro_hw = -1,
+				    .gro_list = -1,
+				    .udp_gro = -1,
+				    .rx_hash = -1,
+				    .pause_rx = -1,
+				    .pause_tx = -1,
+				    .is_symmetric = UNKNOWN };
 	if (nic[0] == '\0')
 		return;
 	if (root[0])

@@ -54,13 +54,13 @@ static long read_whole(int fd, char *out, size_t size)
 	return (long)used;
 }
 
-#define PATH_FROM(format)                                                  \
-	char path[PATH_BYTES];                                             \
-	va_list args;                                                      \
-	int len;                                                           \
-                                                                           \
-	va_start(args, format);                                            \
-	len = vsnprintf(path, sizeof(path), format, args);                 \
+#define PATH_FROM(format)                                  \
+	char path[PATH_BYTES];                             \
+	va_list args;                                      \
+	int len;                                           \
+                                                           \
+	va_start(args, format);                            \
+	len = vsnprintf(path, sizeof(path), format, args); \
 	va_end(args)
 
 long file_read(const char *root, char *out, size_t size, const char *format, ...)

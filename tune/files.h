@@ -23,7 +23,7 @@ char *file_read_all(const char *root, const char *path);
 
 /** The decimal number that a file begins with, blanks before it allowed. @return -1: unknown */
 __attribute__((format(printf, 2, 3))) int64_t file_number(const char *root, const char *format,
-							   ...);
+							  ...);
 
 __attribute__((format(printf, 2, 3))) bool file_exists(const char *root, const char *format, ...);
 

@@ -151,10 +151,12 @@ static void udp_mem(const struct facts *f, struct findings *to)
 
 	if (f->host.ram_bytes > 0 && facts_sysctl(f, "net/ipv4/udp_mem", now, sizeof(now)) &&
 	    sscanf(now, "%llu %llu %llu", &low, &middle, &high) == 3 &&
-	    middle > (unsigned long long)f->host.ram_bytes / (unsigned long long)sysconf(_SC_PAGESIZE))
-		finding_add(to, KNOB_REPORT, "net/ipv4/udp_mem", now,
-			    "pages, not bytes: beyond the memory of the host, so that a flood ends in "
-			    "the kernel's out-of-memory killer; the default is about an eighth of RAM");
+	    middle > (unsigned long long)f->host.ram_bytes /
+			     (unsigned long long)sysconf(_SC_PAGESIZE))
+		finding_add(
+			to, KNOB_REPORT, "net/ipv4/udp_mem", now,
+			"pages, not bytes: beyond the memory of the host, so that a flood ends in "
+			"the kernel's out-of-memory killer; the default is about an eighth of RAM");
 }
 
 static void ports(const struct facts *f, const struct tune_wish *wish, struct findings *to)
@@ -167,10 +169,11 @@ static void ports(const struct facts *f, const struct tune_wish *wish, struct fi
 		return;
 	for (unsigned i = 0; i < wish->port_count; i++)
 		if (wish->ports[i] >= low && wish->ports[i] <= high) {
-			finding_add(to, KNOB_REPORT, "net/ipv4/ip_local_port_range", now,
-				    "port %u that we listen on is within it: an outgoing connection "
-				    "may take it first; add it to ip_local_reserved_ports",
-				    wish->ports[i]);
+			finding_add(
+				to, KNOB_REPORT, "net/ipv4/ip_local_port_range", now,
+				"port %u that we listen on is within it: an outgoing connection "
+				"may take it first; add it to ip_local_reserved_ports",
+				wish->ports[i]);
 			return;
 		}
 }
@@ -186,9 +189,10 @@ static void conntrack(const struct facts *f, const struct tune_wish *wish, struc
 			  "connections are tracked, those of HEP perhaps too; a rule without it: "
 			  "nft add rule ... udp dport PORT notrack, with an accept of its own");
 	if (count > 0 && most > 0 && count > most / 10 * 7)
-		of_number(to, KNOB_REPORT, "net/netfilter/nf_conntrack_max", most,
-			  "more than 70 % are used; when it is full new packets are dropped: double "
-			  "it");
+		of_number(
+			to, KNOB_REPORT, "net/netfilter/nf_conntrack_max", most,
+			"more than 70 % are used; when it is full new packets are dropped: double "
+			"it");
 	if (most > 0 && buckets > 0 && most / buckets > 4)
 		of_number(to, KNOB_REPORT, "net/netfilter/nf_conntrack_buckets", buckets,
 			  "more than four connections in each: long lists; set max/4 or more");
@@ -197,8 +201,9 @@ static void conntrack(const struct facts *f, const struct tune_wish *wish, struc
 static void martians(const struct facts *f, struct findings *to)
 {
 	if (f->nic_count && facts_sysctl_number(f, "net/ipv4/conf/all/log_martians") == 1)
-		finding_add(to, KNOB_REPORT, "net/ipv4/conf/all/log_martians", "1",
-			    "a mirror port that has an address floods the log; it should have none");
+		finding_add(
+			to, KNOB_REPORT, "net/ipv4/conf/all/log_martians", "1",
+			"a mirror port that has an address floods the log; it should have none");
 	if (f->nic_count && facts_sysctl_number(f, "net/ipv4/ip_forward") == 1)
 		finding_add(to, KNOB_REPORT, "net/ipv4/ip_forward", "1",
 			    "the host may forward packets that the mirror port brings");
@@ -214,9 +219,10 @@ static void reverse_path(const struct facts *f, struct findings *to)
 	snprintf(name, sizeof(name), "net/ipv4/conf/%s/rp_filter", f->management);
 	if (facts_sysctl_number(f, name) == 1 &&
 	    facts_sysctl_number(f, "net/ipv4/conf/all/rp_filter") != 2)
-		finding_add(to, KNOB_REPORT, name, "1",
-			    "HEP of agents whose way back leads over another NIC is dropped silently; "
-			    "2 is loose, and safe enough");
+		finding_add(
+			to, KNOB_REPORT, name, "1",
+			"HEP of agents whose way back leads over another NIC is dropped silently; "
+			"2 is loose, and safe enough");
 }
 
 static void files_and_memory(const struct facts *f, struct findings *to)
@@ -265,14 +271,16 @@ static void disk(const struct disk *d, struct findings *to)
 		finding_add(to, KNOB_REPORT, d->path, "strictatime",
 			    "each read writes; relatime is the default");
 	if (d->has_journal == NO || has_option(d->options, "noload"))
-		finding_add(to, KNOB_REFUSE, d->path, "no journal",
-			    "a power cut loses files; tune2fs -O has_journal on the unmounted disk");
+		finding_add(
+			to, KNOB_REFUSE, d->path, "no journal",
+			"a power cut loses files; tune2fs -O has_journal on the unmounted disk");
 	if (has_option(d->options, "nobarrier") || has_option(d->options, "barrier=0"))
 		finding_add(to, KNOB_REFUSE, d->path, "nobarrier",
 			    "a power cut loses what was said to be on disk");
 	if (has_option(d->options, "data=writeback"))
-		finding_add(to, KNOB_REPORT, d->path, "data=writeback",
-			    "after a power cut files may hold old contents; ordered is the default");
+		finding_add(
+			to, KNOB_REPORT, d->path, "data=writeback",
+			"after a power cut files may hold old contents; ordered is the default");
 	if (strcmp(d->kind, "tmpfs") == 0)
 		finding_add(to, KNOB_REPORT, d->path, "tmpfs",
 			    "in memory: a restart of the host loses it");
@@ -314,10 +322,11 @@ static void quota(const struct facts *f, const struct host_plan *p, struct findi
 	if (f->cpu_quota <= 0 || threads + p->sizes.writers <= f->cpu_quota)
 		return;
 	snprintf(now, sizeof(now), "%.1f CPUs", f->cpu_quota);
-	finding_add(to, KNOB_REPORT, "cpu.max", now,
-		    "%u threads are to receive and %u to write: the control group stops all of them "
-		    "when its time is used up",
-		    threads, p->sizes.writers);
+	finding_add(
+		to, KNOB_REPORT, "cpu.max", now,
+		"%u threads are to receive and %u to write: the control group stops all of them "
+		"when its time is used up",
+		threads, p->sizes.writers);
 }
 
 static void places(const struct placement *p, struct findings *to)
@@ -325,7 +334,8 @@ static void places(const struct placement *p, struct findings *to)
 	char cpus[FACTS_VALUE];
 
 	if (cpus_first(&p->idle) >= 0)
-		finding_add(to, KNOB_REPORT, "SMT siblings", cpus_print(&p->idle, cpus, sizeof(cpus)),
+		finding_add(to, KNOB_REPORT, "SMT siblings",
+			    cpus_print(&p->idle, cpus, sizeof(cpus)),
 			    "share a core with a capture thread: keep them idle");
 }
 

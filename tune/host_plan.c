@@ -15,14 +15,13 @@ uint64_t plan_rate(const struct mirror_wish *wish, const struct nic *nic)
 static void place(const struct facts *f, const struct tune_wish *wish, struct host_plan *p)
 {
 	struct place_wish w = { .nic_count = f->nic_count,
-				.hep_threads =
-					wish->sizes.hep_sockets ? p->sizes.hep_threads : 0 };
+				.hep_threads = wish->sizes.hep_sockets ? p->sizes.hep_threads : 0 };
 
 	for (unsigned i = 0; i < f->nic_count; i++)
-		w.nics[i] = (struct place_nic_wish){ .nic = &f->nics[i],
-						     .threads = wish->mirrors[i].threads,
-						     .packets_per_s =
-							     wish->mirrors[i].packets_per_s };
+		w.nics[i] =
+			(struct place_nic_wish){ .nic = &f->nics[i],
+						 .threads = wish->mirrors[i].threads,
+						 .packets_per_s = wish->mirrors[i].packets_per_s };
 	placement_make(f, &w, &p->placement);
 }
 

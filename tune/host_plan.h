@@ -30,7 +30,7 @@ struct tune_wish {
 struct host_plan {
 	struct plan sizes;
 	struct placement placement;
-	uint64_t rings[FACTS_NICS]; /* octets of each thread */
+	uint64_t rings[FACTS_NICS];  /* octets of each thread */
 	struct tune_change *changes; /* in the order of writing */
 	unsigned change_count, change_room;
 	struct findings findings;

@@ -1,6 +1,7 @@
 /**
  * @file
- * The text of /proc/interrupts, and what the name of an interrupt of a NIC says. Threads: pure; any.
+ * The text of /proc/interrupts, and what the name of an interrupt of a NIC says. Threads: pure;
+ * any.
  */
 #pragma once
 #include <stdbool.h>

@@ -52,7 +52,8 @@ const struct knob knobs[] = {
 	  "would silently apply to every interface that appears, of containers too", NO_CHECK, 0,
 	  NULL },
 	{ "net/core/rps_sock_flow_entries", KNOB_REPORT,
-	  "of no use to packet sockets and UDP; with many HEP agents over TCP a person may set 32768",
+	  "of no use to packet sockets and UDP; with many HEP agents over TCP a person may set "
+	  "32768",
 	  NO_CHECK, 0, NULL },
 	{ "net/ipv4/udp_mem", KNOB_SET,
 	  "pages, not bytes; raised only if our sockets need more than a quarter, to RAM/4 at most",
@@ -76,9 +77,11 @@ const struct knob knobs[] = {
 	  NULL },
 	/* ---- TCP ---- */
 	{ "net/core/somaxconn", KNOB_REPORT, "our listen() asks for 4096",
-	  CHECK(IF_BELOW, 4096, "bursts of HEP agents that connect at once are cut short; set 4096") },
+	  CHECK(IF_BELOW, 4096,
+		"bursts of HEP agents that connect at once are cut short; set 4096") },
 	{ "net/ipv4/tcp_max_syn_backlog", KNOB_REPORT,
-	  "bounded by the listener's backlog anyway; syncookies cover the rest", NO_CHECK, 0, NULL },
+	  "bounded by the listener's backlog anyway; syncookies cover the rest", NO_CHECK, 0,
+	  NULL },
 	{ "net/ipv4/tcp_syncookies", KNOB_REFUSE, "stays at 1",
 	  CHECK(IF_IS, 0, "a flood of SYNs locks HEP agents out; set 1, the default") },
 	{ "net/ipv4/tcp_timestamps", KNOB_REFUSE, "stays at 1",
@@ -93,14 +96,17 @@ const struct knob knobs[] = {
 	{ "net/ipv4/tcp_tw_recycle", KNOB_REFUSE,
 	  "gone since kernel 4.12, after it had broken agents behind NAT",
 	  CHECK(IF_IS_NOT, 0, "agents behind one NAT address cannot connect; set 0") },
-	{ "net/ipv4/tcp_tw_reuse", KNOB_REFUSE, "for outgoing connections only", NO_CHECK, 0, NULL },
+	{ "net/ipv4/tcp_tw_reuse", KNOB_REFUSE, "for outgoing connections only", NO_CHECK, 0,
+	  NULL },
 	{ "net/ipv4/tcp_max_tw_buckets", KNOB_REFUSE, "the default is right", NO_CHECK, 0, NULL },
 	{ "net/ipv4/tcp_fin_timeout", KNOB_REFUSE,
 	  "of orphans in FIN-WAIT-2, not of TIME_WAIT as guides believe", NO_CHECK, 0, NULL },
-	{ "net/ipv4/tcp_keepalive_time", KNOB_OWN, "TCP_KEEPIDLE of our sockets", NO_CHECK, 0, NULL },
+	{ "net/ipv4/tcp_keepalive_time", KNOB_OWN, "TCP_KEEPIDLE of our sockets", NO_CHECK, 0,
+	  NULL },
 	{ "net/ipv4/tcp_keepalive_intvl", KNOB_OWN, "TCP_KEEPINTVL of our sockets", NO_CHECK, 0,
 	  NULL },
-	{ "net/ipv4/tcp_keepalive_probes", KNOB_OWN, "TCP_KEEPCNT of our sockets", NO_CHECK, 0, NULL },
+	{ "net/ipv4/tcp_keepalive_probes", KNOB_OWN, "TCP_KEEPCNT of our sockets", NO_CHECK, 0,
+	  NULL },
 	{ "net/ipv4/tcp_retries2", KNOB_OWN, "TCP_USER_TIMEOUT of our sockets", NO_CHECK, 0, NULL },
 	{ "net/ipv4/tcp_syn_retries", KNOB_REFUSE, "for outgoing connections only", NO_CHECK, 0,
 	  NULL },
@@ -142,14 +148,15 @@ const struct knob knobs[] = {
 	{ "vm/dirty_background_bytes", KNOB_REPORT, "setting it zeroes dirty_background_ratio",
 	  NO_CHECK, 0, NULL },
 	{ "vm/max_map_count", KNOB_REFUSE, "for other programs only", NO_CHECK, 0, NULL },
-	{ "vm/min_free_kbytes", KNOB_REPORT, "looked at where a NIC has 10 Gbit/s or more", NO_CHECK,
-	  0, NULL },
+	{ "vm/min_free_kbytes", KNOB_REPORT, "looked at where a NIC has 10 Gbit/s or more",
+	  NO_CHECK, 0, NULL },
 	{ "vm/zone_reclaim_mode", KNOB_REPORT, "0 is right",
 	  CHECK(IF_IS_NOT, 0, "memory of a node is reclaimed while others have some; set 0") },
 	{ "vm/nr_hugepages", KNOB_REPORT, "rings of ours do without", NO_CHECK, 0, NULL },
 	{ "vm/overcommit_memory", KNOB_REPORT, "left as it is", NO_CHECK, 0, NULL },
 	{ "vm/stat_interval", KNOB_REPORT, "left as it is", NO_CHECK, 0, NULL },
-	{ "kernel/numa_balancing", KNOB_SET, "0 on machines with several nodes", NO_CHECK, 0, NULL },
+	{ "kernel/numa_balancing", KNOB_SET, "0 on machines with several nodes", NO_CHECK, 0,
+	  NULL },
 	{ "kernel/timer_migration", KNOB_REPORT, "left as it is", NO_CHECK, 0, NULL },
 	{ "kernel/nmi_watchdog", KNOB_REPORT, "left as it is", NO_CHECK, 0, NULL },
 	{ "kernel/sched_rt_runtime_us", KNOB_REPORT, "left as it is", NO_CHECK, 0, NULL },
@@ -157,7 +164,8 @@ const struct knob knobs[] = {
 	  CHECK(IF_BELOW, 1 << 30, "less than 1 GiB of shared memory: a database may not start") },
 	{ "kernel/shmall", KNOB_REFUSE, "as shmmax; in pages",
 	  CHECK(IF_BELOW, 262144, "less than 1 GiB of shared memory for all programs together") },
-	{ "kernel/sem", KNOB_REFUSE, "the default is larger than guides' numbers", NO_CHECK, 0, NULL },
+	{ "kernel/sem", KNOB_REFUSE, "the default is larger than guides' numbers", NO_CHECK, 0,
+	  NULL },
 	{ "fs/file-max", KNOB_REFUSE, "the default is larger than guides' numbers",
 	  CHECK(IF_BELOW, 100000, "all programs together may run out of files") },
 	{ "fs/file-nr", KNOB_REPORT, "looked at: no more than 80 % of fs.file-max", NO_CHECK, 0,
@@ -181,10 +189,11 @@ const struct knob knobs[] = {
 	/* ---- security ---- */
 	{ "net/ipv4/conf/all/rp_filter", KNOB_REPORT, "security; not ours to change",
 	  CHECK(IF_IS, 1,
-		"HEP that comes in on another NIC than the way back leads over is dropped silently; 2 "
+		"HEP that comes in on another NIC than the way back leads over is dropped "
+		"silently; 2 "
 		"is loose, and safe enough") },
-	{ "net/ipv4/conf/all/log_martians", KNOB_REPORT, "security; not ours to change", NO_CHECK, 0,
-	  NULL },
+	{ "net/ipv4/conf/all/log_martians", KNOB_REPORT, "security; not ours to change", NO_CHECK,
+	  0, NULL },
 	{ "net/ipv6/conf/all/disable_ipv6", KNOB_REFUSE, "security; not ours to change",
 	  CHECK(IF_IS, 1, "listening on [::] fails, and HEP over IPv6 is ignored") },
 	{ "net/ipv4/ip_forward", KNOB_REPORT, "security; not ours to change", NO_CHECK, 0, NULL },
@@ -192,7 +201,8 @@ const struct knob knobs[] = {
 	  "security; does nothing for us", NO_CHECK, 0, NULL },
 	{ "icmp_echo_ignore_broadcasts, icmp_ignore_bogus_error_responses", KNOB_REFUSE,
 	  "security; does nothing for us", NO_CHECK, 0, NULL },
-	{ "protected_hardlinks, protected_symlinks, kptr_restrict, ptrace_scope, perf_event_paranoid, "
+	{ "protected_hardlinks, protected_symlinks, kptr_restrict, ptrace_scope, "
+	  "perf_event_paranoid, "
 	  "randomize_va_space, kernel.panic",
 	  KNOB_REFUSE, "security; does nothing for us", NO_CHECK, 0, NULL },
 	/* ---- process, unit, limits ---- */
@@ -208,8 +218,8 @@ const struct knob knobs[] = {
 	{ "OOM score", KNOB_OWN, "OOMScoreAdjust of the unit; never -1000", NO_CHECK, 0, NULL },
 	{ "real-time priority", KNOB_REFUSE,
 	  "a busy capture thread would starve the softirq of its own core", NO_CHECK, 0, NULL },
-	{ "nice", KNOB_REPORT, "0 is right; a positive one, as in old units, slows capture", NO_CHECK,
-	  0, NULL },
+	{ "nice", KNOB_REPORT, "0 is right; a positive one, as in old units, slows capture",
+	  NO_CHECK, 0, NULL },
 	{ "transparent huge pages", KNOB_OWN, "madvise for large pools only", NO_CHECK, 0, NULL },
 	{ "LD_BIND_NOW", KNOB_OWN, "linked that way", NO_CHECK, 0, NULL },
 	{ "affinity of threads", KNOB_OWN, "by the placement", NO_CHECK, 0, NULL },
@@ -218,15 +228,16 @@ const struct knob knobs[] = {
 	/* ---- NICs ---- */
 	{ "affinity of interrupts", KNOB_SET, "one core for each queue, by the placement", NO_CHECK,
 	  0, NULL },
-	{ "default_smp_affinity", KNOB_REPORT, "hits every later interrupt of the host", NO_CHECK, 0,
-	  NULL },
+	{ "default_smp_affinity", KNOB_REPORT, "hits every later interrupt of the host", NO_CHECK,
+	  0, NULL },
 	{ "irqbalance", KNOB_REPORT, "never stopped; what to ban is printed", NO_CHECK, 0, NULL },
 	{ "RPS", KNOB_SET, "where a NIC has fewer queues than threads", NO_CHECK, 0, NULL },
 	{ "RFS", KNOB_REPORT, "of no use to packet sockets and UDP", NO_CHECK, 0, NULL },
 	{ "XPS", KNOB_REPORT, "for sending; we receive", NO_CHECK, 0, NULL },
-	{ "threaded NAPI", KNOB_REPORT, "its thread would compete with the capture thread", NO_CHECK,
-	  0, NULL },
-	{ "gro_flush_timeout, napi_defer_hard_irqs", KNOB_REPORT, "adds latency", NO_CHECK, 0, NULL },
+	{ "threaded NAPI", KNOB_REPORT, "its thread would compete with the capture thread",
+	  NO_CHECK, 0, NULL },
+	{ "gro_flush_timeout, napi_defer_hard_irqs", KNOB_REPORT, "adds latency", NO_CHECK, 0,
+	  NULL },
 	{ "channels", KNOB_SET, "as many as there are cores for them; resets the NIC", NO_CHECK, 0,
 	  NULL },
 	{ "receive hash", KNOB_REPORT,
@@ -240,11 +251,13 @@ const struct knob knobs[] = {
 	  NO_CHECK, 0, NULL },
 	{ "txqueuelen", KNOB_REPORT, "for sending; we receive", NO_CHECK, 0, NULL },
 	{ "speed, duplex, autonegotiation", KNOB_REFUSE,
-	  "without autonegotiation a gigabit link fails or falls to half duplex", NO_CHECK, 0, NULL },
-	{ "MTU", KNOB_REPORT, "a mirror with tunnels or tags needs more than 1500", NO_CHECK, 0, NULL },
+	  "without autonegotiation a gigabit link fails or falls to half duplex", NO_CHECK, 0,
+	  NULL },
+	{ "MTU", KNOB_REPORT, "a mirror with tunnels or tags needs more than 1500", NO_CHECK, 0,
+	  NULL },
 	{ "LRO", KNOB_SET, "off on mirror ports: it merges segments for good", NO_CHECK, 0, NULL },
-	{ "GRO", KNOB_SET, "off on mirror ports: frames of 60 KiB arrive instead of packets", NO_CHECK,
-	  0, NULL },
+	{ "GRO", KNOB_SET, "off on mirror ports: frames of 60 KiB arrive instead of packets",
+	  NO_CHECK, 0, NULL },
 	{ "GSO, TSO, scatter-gather", KNOB_REFUSE, "for sending; we receive", NO_CHECK, 0, NULL },
 	{ "VLAN offload, checksum offload", KNOB_REFUSE, "we read both ways", NO_CHECK, 0, NULL },
 };
@@ -292,7 +305,7 @@ void finding_add(struct findings *to, enum verdict v, const char *object, const 
 static bool hurts(const struct knob *k, const char *value)
 {
 	unsigned long long big = strtoull(value, NULL, 10); /* kernel.shmmax has 64 bits */
-	int64_t n = value[0] == '-' ? strtoll(value, NULL, 10)
+	int64_t n = value[0] == '-'   ? strtoll(value, NULL, 10)
 		    : big > INT64_MAX ? INT64_MAX
 				      : (int64_t)big;
 

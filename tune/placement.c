@@ -182,7 +182,8 @@ static enum place_mode mode_of(const struct facts *f, const struct place_nic *p)
 	return irqs == 1 ? PLACE_ONE_QUEUE : PLACE_QUEUES;
 }
 
-static unsigned threads_of(const struct place_nic_wish *w, const struct place_nic *p, unsigned cores)
+static unsigned threads_of(const struct place_nic_wish *w, const struct place_nic *p,
+			   unsigned cores)
 {
 	unsigned need = needed(w);
 
@@ -258,7 +259,8 @@ static void part_sharers(const struct facts *f, struct placement *out)
 		for (unsigned t = 0; t < p->threads; t++) {
 			int spare = cpus_first(&out->spare);
 
-			if (p->core[t] >= 0 && cpus_has(&seen, (unsigned)p->core[t]) && spare >= 0) {
+			if (p->core[t] >= 0 && cpus_has(&seen, (unsigned)p->core[t]) &&
+			    spare >= 0) {
 				near = on_node(f, &out->spare, p->nic->node);
 				p->core[t] = cpus_first(&near) >= 0 ? cpus_first(&near) : spare;
 				cpus_remove(&out->spare, (unsigned)p->core[t]);
@@ -331,6 +333,5 @@ int placement_irq_cpu(const struct placement *all, const struct place_nic *p,
 		return -1;
 	if (irq->role == IRQ_CONTROL || irq->queue < 0)
 		return cpus_first(&all->housekeeping);
-	return p->mode == PLACE_ONE_QUEUE ? p->irq_core
-					  : p->core[(unsigned)irq->queue % p->cores];
+	return p->mode == PLACE_ONE_QUEUE ? p->irq_core : p->core[(unsigned)irq->queue % p->cores];
 }

@@ -15,7 +15,7 @@
 
 struct place_nic_wish {
 	const struct nic *nic;
-	unsigned threads;      /* 0: decided here */
+	unsigned threads;	/* 0: decided here */
 	uint64_t packets_per_s; /* 0: unknown */
 };
 
@@ -26,22 +26,22 @@ struct place_wish {
 };
 
 enum place_mode {
-	PLACE_QUEUES,	/* A: several queues, an interrupt each */
-	PLACE_ONE_QUEUE, /* B: one queue, spread by software */
+	PLACE_QUEUES,	    /* A: several queues, an interrupt each */
+	PLACE_ONE_QUEUE,    /* B: one queue, spread by software */
 	PLACE_THREADS_ONLY, /* C: no interrupt of ours to be seen */
-	PLACE_NOTHING	/* D: one CPU */
+	PLACE_NOTHING	    /* D: one CPU */
 };
 
 struct place_nic {
 	const struct nic *nic;
 	enum place_mode mode;
 	unsigned threads;
-	unsigned cores;		      /* distinct ones of them */
-	int core[PLACE_THREADS];      /* of thread t; -1: not pinned */
-	int irq_core;		      /* PLACE_ONE_QUEUE: of the interrupt; else -1 */
-	struct cpus pool;	      /* what the threads could be on */
-	struct cpus rps;	      /* CPUs to spread over in software; empty: off */
-	unsigned channels;	      /* wanted of the NIC; 0: as they are */
+	unsigned cores;		 /* distinct ones of them */
+	int core[PLACE_THREADS]; /* of thread t; -1: not pinned */
+	int irq_core;		 /* PLACE_ONE_QUEUE: of the interrupt; else -1 */
+	struct cpus pool;	 /* what the threads could be on */
+	struct cpus rps;	 /* CPUs to spread over in software; empty: off */
+	unsigned channels;	 /* wanted of the NIC; 0: as they are */
 	bool is_mismatch; /* queues have interrupts, but not one each: these stay as they are */
 };
 
@@ -49,9 +49,9 @@ struct placement {
 	struct cpus prime;	  /* one CPU for each core that we may run on */
 	struct cpus housekeeping; /* empty: there is one core */
 	struct cpus writers;
-	bool writers_share;	  /* with housekeeping */
-	struct cpus spare;	  /* cores that nobody has */
-	struct cpus idle;	  /* siblings of the cores of capture threads */
+	bool writers_share; /* with housekeeping */
+	struct cpus spare;  /* cores that nobody has */
+	struct cpus idle;   /* siblings of the cores of capture threads */
 	unsigned nic_count;
 	struct place_nic nics[FACTS_NICS];
 	unsigned hep_threads;

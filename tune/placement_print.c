@@ -39,8 +39,8 @@ static void print_queues(const struct placement *all, const struct place_nic *p,
 
 		if (irq->role != IRQ_RX)
 			continue;
-		fprintf(to, "%s%d(%.*s)->%d", is_first ? "  " : " ", irq->number,
-			name_length(irq), irq->name, placement_irq_cpu(all, p, irq));
+		fprintf(to, "%s%d(%.*s)->%d", is_first ? "  " : " ", irq->number, name_length(irq),
+			irq->name, placement_irq_cpu(all, p, irq));
 		is_first = false;
 	}
 	fputc('\n', to);
@@ -65,7 +65,8 @@ void placement_print_mode(const struct place_nic *p, FILE *to)
 		fprintf(to, "mode A multi-queue: T=%u threads on %s; ", p->threads, list);
 		if (p->channels)
 			fprintf(to,
-				"%u queues > %u threads: --tune=full sets channels %u, else queue q -> "
+				"%u queues > %u threads: --tune=full sets channels %u, else queue "
+				"q -> "
 				"C[q%%%u]\n",
 				p->nic->rx_queues, p->threads, p->channels, p->cores);
 		else
@@ -78,7 +79,8 @@ void placement_print_mode(const struct place_nic *p, FILE *to)
 		break;
 	case PLACE_THREADS_ONLY:
 		fprintf(to,
-			"mode C no queue interrupt of ours: T=%u pinned to %s; irq untouched; fanout "
+			"mode C no queue interrupt of ours: T=%u pinned to %s; irq untouched; "
+			"fanout "
 			"HASH / REUSEPORT hash\n",
 			p->threads, list);
 		break;

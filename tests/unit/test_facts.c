@@ -113,17 +113,21 @@ END_TEST
 
 START_TEST(interrupts_are_read_line_by_line)
 {
-	const char *at = "            CPU0       CPU2\n"
-			 "  9:          4          1   IR-IO-APIC    9-fasteoi   acpi\n"
-			 " 64:          5         10 PCI-MSIX-0000:03:00.0   0-edge      eth0-TxRx-0\n"
-			 " 65:          0          0   ITS-MSI 524288 Edge      eth0, two words \n"
-			 " 66:\n"
-			 "NMI:          0          0   Non-maskable interrupts\n"
-			 "ERR:          0\n"
-			 " 99:          7";
+	const char *at =
+		"            CPU0       CPU2\n"
+		"  9:          4          1   IR-IO-APIC    9-fasteoi   acpi\n"
+		" 64:          5         10 PCI-MSIX-0000:03:00.0   0-edge      eth0-TxRx-0\n"
+		" 65:          0          0   ITS-MSI 524288 Edge      eth0, two words \n"
+		" 66:\n"
+		"NMI:          0          0   Non-maskable interrupts\n"
+		"ERR:          0\n"
+		" 99:          7";
 	static const struct interrupt want[] = {
-		{ 9, 5, "acpi" }, { 64, 15, "eth0-TxRx-0" }, { 65, 0, "eth0, two words" },
-		{ 66, 0, "" },	  { 99, 7, "" },
+		{ 9, 5, "acpi" },
+		{ 64, 15, "eth0-TxRx-0" },
+		{ 65, 0, "eth0, two words" },
+		{ 66, 0, "" },
+		{ 99, 7, "" },
 	};
 	struct interrupt in;
 
@@ -147,7 +151,8 @@ static const struct {
 	const char *driver, *irqbalance, *tuned;
 	bool is_writable;
 } machines[HOSTS_COUNT] = {
-	{ "0-1", "0-1", 1, -1, 1, 3, 1, 24684084LL << 10, 1, 1, 256, 0, "virtio_net", "", "", true },
+	{ "0-1", "0-1", 1, -1, 1, 3, 1, 24684084LL << 10, 1, 1, 256, 0, "virtio_net", "", "",
+	  true },
 	{ "0-3", "0-3", 1, -1, 2, 5, 2, -2, 2, 4, -2, -2, "virtio_net", "", "", true },
 	{ "0-15", "0-15", 1, 0, 8, 9, 8, -2, 8, 63, 512, 1, "ixgbe", "/etc/default/irqbalance", "",
 	  true },

@@ -1,4 +1,5 @@
-/* tune/host_plan.c, changes.c, findings.c, knobs.c: what a whole machine gets, and what is said of it. */
+/* tune/host_plan.c, changes.c, findings.c, knobs.c: what a whole machine gets, and what is said of
+ * it. */
 #include "tune/host_plan.h"
 
 #include <stdarg.h>
@@ -12,11 +13,11 @@
 
 static struct tune_wish usual(void)
 {
-	return (struct tune_wish){ .sizes = { .hep_sockets = 1,
-					      .memory = 1024 * MIB,
-					      .block_bytes = 1376256 },
-				   .ports = { 9060 },
-				   .port_count = 1 };
+	return (struct tune_wish){
+		.sizes = { .hep_sockets = 1, .memory = 1024 * MIB, .block_bytes = 1376256 },
+		.ports = { 9060 },
+		.port_count = 1
+	};
 }
 
 static const struct tune_change *change_of(const struct host_plan *p, const char *object)
@@ -109,13 +110,13 @@ END_TEST
 /* Channels, rings, features, interrupts, queues, the rest of the driver, sysctls. */
 static int step_of(const struct tune_change *c)
 {
-	return c->kind == TUNE_IRQ		      ? 3
-	       : c->kind == TUNE_QUEUE		      ? 4
-	       : c->kind == TUNE_SYSCTL		      ? 6
-	       : strstr(c->object, "/channels/")      ? 0
-	       : strstr(c->object, "/rings/")	      ? 1
-	       : strstr(c->object, "/features/")      ? 2
-						      : 5;
+	return c->kind == TUNE_IRQ		 ? 3
+	       : c->kind == TUNE_QUEUE		 ? 4
+	       : c->kind == TUNE_SYSCTL		 ? 6
+	       : strstr(c->object, "/channels/") ? 0
+	       : strstr(c->object, "/rings/")	 ? 1
+	       : strstr(c->object, "/features/") ? 2
+						 : 5;
 }
 
 /* Whatever the machine: an order that can be written, no change to what is there already, none of
@@ -163,7 +164,8 @@ START_TEST(wishes_change_the_plan)
 	w = usual();
 	w.mirrors[0].threads = 12;
 	p = plan_of(&f, 2, &w);
-	ck_assert_str_eq(change_of(p, "/sys/class/net/enp3s0f0/queues/rx-0/rps_cpus")->wanted, "fff0");
+	ck_assert_str_eq(change_of(p, "/sys/class/net/enp3s0f0/queues/rx-0/rps_cpus")->wanted,
+			 "fff0");
 	host_plan_free(p);
 	facts_free(f);
 
@@ -345,7 +347,8 @@ START_TEST(management_nic_is_left_alone)
 	struct host_plan *p;
 	struct facts *f;
 
-	put("Iface\neth0\t00000000\t0102000A\t0003\t0\t0\t0\t00000000\t0\t0\t0\n", "proc/net/route");
+	put("Iface\neth0\t00000000\t0102000A\t0003\t0\t0\t0\t00000000\t0\t0\t0\n",
+	    "proc/net/route");
 	f = facts_read(root, &nic, 1, NULL, NULL);
 	f->nics[0].driver.gro = 1;
 	p = host_plan_make(f, &w);
@@ -368,7 +371,8 @@ START_TEST(strict_reverse_path_of_the_agents_nic_is_found)
 	struct host_plan *p;
 	struct facts *f;
 
-	put("Iface\neth0\t00000000\t0102000A\t0003\t0\t0\t0\t00000000\t0\t0\t0\n", "proc/net/route");
+	put("Iface\neth0\t00000000\t0102000A\t0003\t0\t0\t0\t00000000\t0\t0\t0\n",
+	    "proc/net/route");
 	put("1\n", "proc/sys/net/ipv4/conf/eth0/rp_filter");
 	put("0\n", "proc/sys/net/ipv4/conf/all/rp_filter");
 	p = plan_made(&f);

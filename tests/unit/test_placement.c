@@ -98,7 +98,8 @@ struct made {
 static void make_cpus(struct facts *f, struct random *r)
 {
 	unsigned cores = 1 + (unsigned)random_below(r, random_below(r, 2) ? 8 : 96);
-	unsigned threads = 1 + (unsigned)random_below(r, 2), nodes = 1 + (unsigned)random_below(r, 4);
+	unsigned threads = 1 + (unsigned)random_below(r, 2),
+		 nodes = 1 + (unsigned)random_below(r, 4);
 	bool has_nodes = random_below(r, 4), has_gaps = random_below(r, 3) == 0;
 
 	f->nodes = has_nodes ? (int)nodes : -1;
@@ -111,7 +112,8 @@ static void make_cpus(struct facts *f, struct random *r)
 		if (has_nodes)
 			f->node_of[i] = (int16_t)(i % cores * nodes / cores);
 	}
-	for (int cpu = cpus_first(&f->online); cpu >= 0; cpu = cpus_next(&f->online, (unsigned)cpu + 1))
+	for (int cpu = cpus_first(&f->online); cpu >= 0;
+	     cpu = cpus_next(&f->online, (unsigned)cpu + 1))
 		if (cpu == cpus_first(&f->online) || !has_gaps || random_below(r, 4))
 			cpus_add(&f->allowed, (unsigned)cpu);
 	for (int cpu = cpus_first(&f->allowed); random_below(r, 8) == 0 && cpu >= 0;
@@ -128,7 +130,8 @@ static void make_nic(struct made *m, unsigned number, struct random *r)
 	n->node = m->f.nodes > 0 && random_below(r, 4) ? (int)random_below(r, (uint64_t)m->f.nodes)
 						       : -1;
 	n->exists = true;
-	n->rx_queues = 1 + (unsigned)(random_below(r, 2) ? random_below(r, 64) : random_below(r, 3));
+	n->rx_queues =
+		1 + (unsigned)(random_below(r, 2) ? random_below(r, 64) : random_below(r, 3));
 	n->irqs = calloc(n->rx_queues + 1, sizeof(*n->irqs));
 	if (irqs == 0) {
 		n->irq_count = n->rx_queues + 1;
@@ -207,7 +210,8 @@ static void check_queues(const struct placement *p, const struct place_nic *n)
 			bool is_served = false;
 
 			for (unsigned i = 0; i < n->nic->irq_count; i++)
-				is_served |= placement_irq_cpu(p, n, &n->nic->irqs[i]) == n->core[t];
+				is_served |=
+					placement_irq_cpu(p, n, &n->nic->irqs[i]) == n->core[t];
 			ck_assert(is_served);
 		}
 	if (n->mode == PLACE_ONE_QUEUE && n->cores > 1)
