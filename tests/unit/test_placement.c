@@ -130,6 +130,7 @@ static void make_nic(struct made *m, unsigned number, struct random *r)
 	n->node = m->f.nodes > 0 && random_below(r, 4) ? (int)random_below(r, (uint64_t)m->f.nodes)
 						       : -1;
 	n->exists = true;
+	n->is_ours = UNKNOWN;
 	n->rx_queues =
 		1 + (unsigned)(random_below(r, 2) ? random_below(r, 64) : random_below(r, 3));
 	n->irqs = calloc(n->rx_queues + 1, sizeof(*n->irqs));
