@@ -211,6 +211,8 @@ static void why_irq(const struct context *c, const struct nic_irq *irq, char *wh
 
 	if (irq->role == IRQ_CONTROL)
 		snprintf(why, size, "carries no packets: housekeeping");
+	else if (irq->role == IRQ_TX)
+		snprintf(why, size, "sends; on the core of the receive queue of its number");
 	else if (c->place->mode == PLACE_ONE_QUEUE && cpus_first(&c->place->rps) >= 0)
 		snprintf(why, size, "the only queue; software spreads it over the capture threads");
 	else

@@ -42,7 +42,7 @@ struct nic_driver {
 	int64_t ring, ring_max; /* receive descriptors */
 	int64_t adaptive, usecs;
 	int64_t lro, gro, gro_hw, gro_list, udp_gro, rx_hash;
-	bool lro_fixed, gro_fixed, gro_hw_fixed, gro_list_fixed, udp_gro_fixed;
+	bool lro_fixed, gro_fixed, gro_hw_fixed, gro_list_fixed, udp_gro_fixed, rx_hash_fixed;
 	int64_t pause_rx, pause_tx;
 	char udp4_hash[16];	 /* "sd", "sdfn"; empty: unknown */
 	enum known is_symmetric; /* receive hash: both directions of a flow get one queue */

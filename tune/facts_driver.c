@@ -20,7 +20,7 @@
 static const struct feature {
 	const char *name;
 	const char *kernel;  /* the kernel's name of it, where that is another */
-	size_t value, fixed; /* offsets; fixed 0: not asked */
+	size_t value, fixed; /* offsets */
 } features[] = {
 #define F(field) offsetof(struct nic_driver, field)
 	{ "large-receive-offload", "rx-lro", F(lro), F(lro_fixed) },
@@ -28,7 +28,7 @@ static const struct feature {
 	{ "rx-gro-hw", "rx-gro-hw", F(gro_hw), F(gro_hw_fixed) },
 	{ "rx-gro-list", "rx-gro-list", F(gro_list), F(gro_list_fixed) },
 	{ "rx-udp-gro-forwarding", "rx-udp-gro-forwarding", F(udp_gro), F(udp_gro_fixed) },
-	{ "receive-hashing", "rx-hashing", F(rx_hash), 0 },
+	{ "receive-hashing", "rx-hashing", F(rx_hash), F(rx_hash_fixed) },
 #undef F
 };
 #define FEATURES (sizeof(features) / sizeof(features[0]))
@@ -36,8 +36,7 @@ static const struct feature {
 static void set_feature(struct nic_driver *out, const struct feature *f, bool is_on, bool is_fixed)
 {
 	*(int64_t *)((char *)out + f->value) = is_on;
-	if (f->fixed)
-		*(bool *)((char *)out + f->fixed) = is_fixed;
+	*(bool *)((char *)out + f->fixed) = is_fixed;
 }
 
 static void set_key_symmetric(struct nic_driver *out, const uint8_t *key, unsigned len)

@@ -51,7 +51,7 @@ static void nic_driver(const struct nic *n, struct findings *to)
 {
 	const struct nic_driver *d = &n->driver;
 
-	if (d->rx_hash == 0)
+	if (d->rx_hash == 0 && !d->rx_hash_fixed)
 		finding_add(to, KNOB_REPORT, n->name, "receive-hashing off",
 			    "the kernel computes the hash of each packet itself; switch it on");
 	if (strcmp(n->duplex, "half") == 0)
