@@ -88,6 +88,22 @@ START_TEST(recorded_machines_are_placed_as_was_thought_out)
 }
 END_TEST
 
+/* The NIC on the other node: writers move to where it is not. */
+START_TEST(writers_are_on_another_node_than_the_nic)
+{
+	struct facts *f = recorded(3);
+	struct place_wish w = { .nic_count = 1, .nics = { { .nic = &f->nics[0] } } };
+	struct placement p;
+	char out[64];
+
+	f->nics[0].node = 0;
+	placement_make(f, &w, &p);
+	ck_assert_str_eq(cpus_print(&p.writers, out, sizeof(out)), "16-19");
+	ck_assert_str_eq(cpus_print(&p.nics[0].pool, out, sizeof(out)), "2-15");
+	facts_free(f);
+}
+END_TEST
+
 /* ---- machines of any shape ---- */
 
 struct made {
@@ -304,6 +320,7 @@ int main(void)
 	tcase_set_timeout(hosts, 120);
 	tcase_set_timeout(made, 600);
 	tcase_add_test(hosts, recorded_machines_are_placed_as_was_thought_out);
+	tcase_add_test(hosts, writers_are_on_another_node_than_the_nic);
 	tcase_add_test(made, any_machine_gets_a_sound_placement);
 	suite_add_tcase(s, hosts);
 	suite_add_tcase(s, made);
