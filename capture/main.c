@@ -12,6 +12,7 @@
 #include "capture/replay.h"
 #include "capture/schema_command.h"
 #include "capture/server.h"
+#include "capture/tune_command.h"
 #include "conf/complain.h"
 #include "conf/conf.h"
 #include "conf/log.h"
@@ -178,6 +179,22 @@ static int command_match(const char *file, int argc, char **argv)
 	return code;
 }
 
+static int command_tune(const char *file, int argc, char **argv)
+{
+	struct tune_words words;
+	struct conf *conf;
+	int code;
+
+	if (!tune_words(argc, argv, &words))
+		return usage(TUNE_USAGE, NULL);
+	code = conf_load(file, 0, &conf);
+	if (code != EXIT_DONE)
+		return code;
+	code = tune_command(conf, &words);
+	conf_free(conf);
+	return code;
+}
+
 /* ---- to the running server ---- */
 
 static int ask_server(const char *file, int words_left, const char *path)
@@ -308,6 +325,14 @@ static const struct command commands[] = {
 	  "capture or no SIP,\nor is damaged, or the rule of --only decided nothing; 3 if it could "
 	  "not be done or was interrupted.\n",
 	  command_match },
+	{ "tune", " plan -c FILE [OPTIONS]", "what would suit this host",
+	  "\nplan prints how many threads, rings and buffers of what size and which cores we would "
+	  "use; what of the host\nshould change (now, wanted, why, right needed, danger, undo); "
+	  "and "
+	  "settings that hurt. It changes nothing.\n\n"
+	  "  --root DIR           plan for a recorded host: its /proc and /sys below DIR\n"
+	  "  --format text|json   text unless json is asked for\n",
+	  command_tune },
 	{ "reload", " -c FILE", "the running server reads its configuration again",
 	  "\nWhat is wrong changes nothing and is printed. Exit 0 if it was done, 1 if something "
 	  "is "

@@ -28,7 +28,7 @@ only pcap/pcap.h conf/expression.c capture/bpf.c capture/pcap_live.c
 only linux/if_packet.h capture/af_packet.c capture/interface.c
 only zlib.h hep/inflate.c
 only pcre2.h conf/filter_regex.c
-only jansson.h web-sql/api.c web-sql/control.c web-sql/events.c
+only jansson.h web-sql/api.c web-sql/control.c web-sql/events.c capture/tune_json.c
 only cap-ng.h capture/server.c
 only event2/http.h web-sql/http.c web-sql/subscribers.c
 

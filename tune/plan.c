@@ -47,9 +47,11 @@ static unsigned writers_for(const struct host *h, bool is_daily)
 	return is_daily ? (unsigned)clamp((uint64_t)h->cpus / 4, 2, WRITERS_DAILY) : 2;
 }
 
-static uint64_t buffer_for(const struct host *h, unsigned threads, unsigned sockets)
+static uint64_t buffer_for(const struct host *h, const struct plan_wish *w, unsigned threads)
 {
-	uint64_t want = (uint64_t)RATE_PER_THREAD * BURST_MS / 1000 * DATAGRAM_CHARGE;
+	uint64_t rate = w->messages_per_s ? w->messages_per_s / threads : RATE_PER_THREAD;
+	uint64_t want = rate * BURST_MS / 1000 * DATAGRAM_CHARGE;
+	unsigned sockets = w->hep_sockets;
 	uint64_t most = BUFFER_MOST;
 
 	if (h->ram_bytes > 0 && (uint64_t)h->ram_bytes / 32 / threads < most)
@@ -75,7 +77,7 @@ void plan_make(const struct host *host, const struct plan_wish *wish, struct pla
 {
 	out->hep_threads = wish->hep_threads ? wish->hep_threads : threads_for(host);
 	out->writers = wish->writers ? wish->writers : writers_for(host, wish->is_daily);
-	out->socket_buffer = buffer_for(host, out->hep_threads, wish->hep_sockets);
+	out->socket_buffer = buffer_for(host, wish, out->hep_threads);
 	out->blocks = blocks_for(wish, out->hep_threads + wish->cap_threads);
 }
 

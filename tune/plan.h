@@ -12,11 +12,12 @@ struct host;
 /* 0: to be decided. */
 struct plan_wish {
 	unsigned hep_threads, writers;
-	unsigned cap_threads; /* that capture packets; 0: none */
-	bool is_daily;	      /* layout homer5: SIP goes to three tables at once */
-	unsigned hep_sockets; /* addresses that each receive thread listens on */
-	uint64_t memory;      /* octets */
-	uint64_t block_bytes; /* octets a block may take */
+	unsigned cap_threads;	 /* that capture packets; 0: none */
+	bool is_daily;		 /* layout homer5: SIP goes to three tables at once */
+	unsigned hep_sockets;	 /* addresses that each receive thread listens on */
+	uint64_t memory;	 /* octets */
+	uint64_t block_bytes;	 /* octets a block may take */
+	uint64_t messages_per_s; /* HEP expected in all; 0: 20,000 for each thread */
 };
 
 struct plan {

@@ -1,102 +1,78 @@
-/* A handful of files, each read with one bounded read. */
 #include "tune/probe.h"
 
 #include <sched.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define MAX_CPUS 1024
+#include "tune/cpus.h"
+#include "tune/files.h"
 
-__attribute__((format(printf, 4, 5))) static bool read_text(const char *root, char *out,
-							    size_t size, const char *format, ...)
+#define LIST_BYTES 4096
+
+static bool online(const char *root, struct cpus *out)
 {
-	char path[512], tail[256];
-	va_list args;
-	FILE *f;
-	size_t n;
+	char text[LIST_BYTES];
 
-	va_start(args, format);
-	vsnprintf(tail, sizeof(tail), format, args);
-	va_end(args);
-	snprintf(path, sizeof(path), "%s%s", root, tail);
-	f = fopen(path, "re");
-	if (!f)
-		return false;
-	n = fread(out, 1, size - 1, f);
-	fclose(f);
-	out[n] = '\0';
-	return n > 0;
-}
-
-/* "0-3,8" into one flag per CPU. */
-static void cpu_list_read(const char *text, bool cpus[MAX_CPUS])
-{
-	while (*text >= '0' && *text <= '9') {
-		char *end;
-		unsigned long first = strtoul(text, &end, 10), last = first;
-
-		if (*end == '-')
-			last = strtoul(end + 1, &end, 10);
-		for (unsigned long i = first; i <= last && i < MAX_CPUS; i++)
-			cpus[i] = true;
-		text = *end == ',' ? end + 1 : end;
-	}
+	return file_read(root, text, sizeof(text), "/sys/devices/system/cpu/online") > 0 &&
+	       cpus_read_list(text, out) && cpus_first(out) >= 0;
 }
 
 /* A core is counted at the first of its siblings. */
 static int64_t cores_count(const char *root)
 {
-	bool online[MAX_CPUS] = { false };
-	char text[4096];
+	struct cpus cpus, siblings;
+	char text[LIST_BYTES];
 	int64_t cores = 0;
 
-	if (!read_text(root, text, sizeof(text), "/sys/devices/system/cpu/online"))
+	if (!online(root, &cpus))
 		return -1;
-	cpu_list_read(text, online);
-	for (int i = 0; i < MAX_CPUS; i++) {
-		if (!online[i])
-			continue;
-		if (!read_text(root, text, sizeof(text),
-			       "/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list", i) ||
-		    atoi(text) == i)
+	for (int i = cpus_first(&cpus); i >= 0; i = cpus_next(&cpus, (unsigned)i + 1)) {
+		if (file_read(root, text, sizeof(text),
+			      "/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list",
+			      i) <= 0 ||
+		    !cpus_read_list(text, &siblings) || cpus_first(&siblings) == i)
 			cores++;
 	}
 	return cores;
 }
 
-static int64_t cpus_count(const char *root)
+/* In a recorded tree what its process may run on. */
+static int64_t cpus_allowed(const char *root)
 {
-	bool online[MAX_CPUS] = { false };
-	char text[4096];
+	struct cpus cpus, allowed;
+	char text[2 * LIST_BYTES], *at;
 	cpu_set_t set;
-	int64_t cpus = 0;
 
 	if (root[0] == '\0' && sched_getaffinity(0, sizeof(set), &set) == 0)
 		return CPU_COUNT(&set);
-	if (!read_text(root, text, sizeof(text), "/sys/devices/system/cpu/online"))
+	if (!online(root, &cpus))
 		return -1;
-	cpu_list_read(text, online);
-	for (int i = 0; i < MAX_CPUS; i++)
-		cpus += online[i];
-	return cpus;
+	if (file_read(root, text, sizeof(text), "/proc/self/status") > 0 &&
+	    (at = strstr(text, "Cpus_allowed_list:"))) {
+		at += strlen("Cpus_allowed_list:");
+		at[strcspn(at, "\n")] = '\0';
+		if (cpus_read_list(at + strspn(at, " \t"), &allowed))
+			cpus = cpus_and(&cpus, &allowed);
+	}
+	return cpus_count(&cpus);
 }
 
 static int64_t ram_bytes(const char *root)
 {
-	char text[4096], *at;
+	static const char *const limits[] = { "/sys/fs/cgroup/memory.max",
+					      "/sys/fs/cgroup/memory/memory.limit_in_bytes" };
+	char text[LIST_BYTES], *at;
 	int64_t bytes = -1, limit;
 
-	if (read_text(root, text, sizeof(text), "/proc/meminfo") &&
+	if (file_read(root, text, sizeof(text), "/proc/meminfo") > 0 &&
 	    (at = strstr(text, "MemTotal:")))
 		bytes = strtoll(at + 9, NULL, 10) * 1024;
-	if (read_text(root, text, sizeof(text), "/sys/fs/cgroup/memory.max") && text[0] >= '0' &&
-	    text[0] <= '9') {
-		limit = strtoll(text, NULL, 10);
-		if (bytes < 0 || limit < bytes)
+	for (int i = 0; i < 2; i++) {
+		limit = file_number(root, "%s", limits[i]);
+		if (limit > 0 && (bytes < 0 || limit < bytes))
 			bytes = limit;
 	}
 	return bytes;
@@ -107,14 +83,12 @@ void host_probe(const char *root, struct host *out)
 	char text[256];
 	long long low, middle;
 
-	*out = (struct host){ .cpus = cpus_count(root),
+	*out = (struct host){ .cpus = cpus_allowed(root),
 			      .cores = cores_count(root),
 			      .ram_bytes = ram_bytes(root),
-			      .rmem_max = -1,
+			      .rmem_max = file_number(root, "/proc/sys/net/core/rmem_max"),
 			      .udp_mem_bytes = -1 };
-	if (read_text(root, text, sizeof(text), "/proc/sys/net/core/rmem_max"))
-		out->rmem_max = strtoll(text, NULL, 10);
-	if (read_text(root, text, sizeof(text), "/proc/sys/net/ipv4/udp_mem") &&
+	if (file_read(root, text, sizeof(text), "/proc/sys/net/ipv4/udp_mem") > 0 &&
 	    sscanf(text, "%lld %lld", &low, &middle) == 2)
 		out->udp_mem_bytes = middle * sysconf(_SC_PAGESIZE);
 }

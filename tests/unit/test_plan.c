@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "tests/unit/random.h"
+#include "tests/unit/hosts.h"
 #include "tune/probe.h"
 
 #define ROWS(table) ((int)(sizeof(table) / sizeof((table)[0])))
@@ -162,12 +163,11 @@ END_TEST
 /* ---- probe ---- */
 
 static const struct {
-	const char *root;
+	int machine;
 	struct host host; /* udp_mem in pages */
 } recorded[] = {
-	{ "tests/fixtures/hosts/vm2-virtio-1q", { 2, 2, 24684084LL * 1024, 4194304, 767734 } },
-	{ "tests/fixtures/hosts/ctr-unpriv-veth", { 16, 16, 4294967296LL, 212992, -1 } },
-	{ "tests/fixtures/hosts/nowhere", { -1, -1, -1, -1, -1 } },
+	{ 0, { 2, 2, 24684084LL * 1024, 4194304, 767734 } },
+	{ 4, { 4, 16, 4294967296LL, 212992, -1 } },
 };
 
 static void expect_host(const char *root, const struct host *want)
@@ -186,7 +186,7 @@ static void expect_host(const char *root, const struct host *want)
 
 START_TEST(recorded_host_is_read)
 {
-	expect_host(recorded[_i].root, &recorded[_i].host);
+	expect_host(hosts_root(recorded[_i].machine), &recorded[_i].host);
 }
 END_TEST
 
@@ -196,11 +196,43 @@ START_TEST(recorded_host_gets_its_plan)
 	struct host h;
 	struct plan p;
 
-	host_probe("tests/fixtures/hosts/vm2-virtio-1q", &h);
+	host_probe(hosts_root(0), &h);
 	plan_make(&h, &w, &p);
 	ck_assert_uint_eq(p.hep_threads, 1);
 	ck_assert_uint_eq(p.writers, 1);
 	ck_assert_uint_eq(p.socket_buffer, WANTED);
+}
+END_TEST
+
+START_TEST(no_host_is_unknown)
+{
+	expect_host("tests/fixtures/hosts/nowhere", &(struct host){ -1, -1, -1, -1, -1 });
+}
+END_TEST
+
+/* Messages/s in all, and what a receive buffer is then to hold. */
+static const struct {
+	int machine;
+	uint64_t messages_per_s;
+	unsigned threads;
+	uint64_t buffer;
+} worked[] = {
+	{ 0, 20000, 1, 11520000 },
+	{ 2, 100000, 8, 8388608 },
+	{ 3, 800000, 16, 28800000 },
+	{ 4, 20000, 2, 8388608 },
+};
+
+START_TEST(worked_sizes_are_met)
+{
+	struct plan_wish w = { USUAL, .messages_per_s = worked[_i].messages_per_s };
+	struct host h;
+	struct plan p;
+
+	host_probe(hosts_root(worked[_i].machine), &h);
+	plan_make(&h, &w, &p);
+	ck_assert_uint_eq(p.hep_threads, worked[_i].threads);
+	ck_assert_uint_eq(p.socket_buffer, worked[_i].buffer);
 }
 END_TEST
 
@@ -427,6 +459,10 @@ int main(void)
 	tcase_add_loop_test(plan, ring_rides_out_a_burst, 0, ROWS(rings));
 	tcase_add_loop_test(probe, recorded_host_is_read, 0, ROWS(recorded));
 	tcase_add_test(probe, recorded_host_gets_its_plan);
+	tcase_add_unchecked_fixture(probe, hosts_unpack, hosts_remove);
+	tcase_set_timeout(probe, 120);
+	tcase_add_test(probe, no_host_is_unknown);
+	tcase_add_loop_test(probe, worked_sizes_are_met, 0, ROWS(worked));
 	tcase_add_test(probe, this_host_has_a_cpu);
 	tcase_add_checked_fixture(made, make_root, remove_root);
 	tcase_add_test(made, siblings_count_as_one_core);

@@ -1,0 +1,332 @@
+/* tune/placement.c: recorded machines get the placement that was thought out for them, random ones
+ * one that keeps its promises. */
+#include "tune/placement.h"
+
+#include <string.h>
+
+#include "tests/unit/hosts.h"
+#include "tests/unit/random.h"
+
+/* ---- recorded machines ---- */
+
+static void print_mode(const struct facts *f, uint64_t rate, FILE *to)
+{
+	struct place_wish w = { .nic_count = 1,
+				.nics = { { .nic = &f->nics[0], .packets_per_s = rate } } };
+	struct placement p;
+
+	placement_make(f, &w, &p);
+	if (!rate) {
+		placement_print(f, &p, to);
+		return;
+	}
+	fprintf(to, " rate=%lu: ", rate);
+	placement_print_mode(&p.nics[0], to);
+}
+
+static struct facts *recorded(int number)
+{
+	struct facts *f = facts_read(hosts_root(number), &hosts_nic[number], 1, NULL, NULL);
+
+	ck_assert_ptr_nonnull(f);
+	ck_assert(f->nics[0].exists);
+	return f;
+}
+
+static void keep_one_queue(struct nic *nic)
+{
+	unsigned kept = 0;
+
+	nic->rx_queues = 1;
+	for (unsigned i = 0; i < nic->irq_count; i++)
+		if (nic->irqs[i].queue <= 0)
+			nic->irqs[kept++] = nic->irqs[i];
+	nic->irq_count = kept;
+}
+
+static void print_all(FILE *to)
+{
+	static const int reduced[] = { 1, 2, 3 };
+
+	for (int i = 0; i < HOSTS_COUNT; i++) {
+		struct facts *f = recorded(i);
+
+		fprintf(to, "## %s\n", hosts_recorded[i]);
+		print_mode(f, 0, to);
+		print_mode(f, 600000, to);
+		fputc('\n', to);
+		facts_free(f);
+	}
+	for (int i = 0; i < 3; i++) {
+		struct facts *f = recorded(reduced[i]);
+
+		keep_one_queue(&f->nics[0]);
+		fprintf(to, "%s## variant: %s reduced to one RX queue\n", i ? "\n" : "",
+			hosts_recorded[reduced[i]]);
+		print_mode(f, 0, to);
+		facts_free(f);
+	}
+}
+
+START_TEST(recorded_machines_are_placed_as_was_thought_out)
+{
+	static char want[65536];
+	FILE *in = fopen(HOSTS "/expected-placement.txt", "re"), *to;
+	char *got = NULL, *begin;
+	size_t size;
+
+	ck_assert_ptr_nonnull(in);
+	want[fread(want, 1, sizeof(want) - 1, in)] = '\0';
+	fclose(in);
+	begin = strstr(want, "## ");
+	ck_assert_ptr_nonnull(begin);
+	to = open_memstream(&got, &size);
+	print_all(to);
+	fclose(to);
+	ck_assert_str_eq(got, begin);
+	free(got);
+}
+END_TEST
+
+/* The NIC on the other node: writers move to where it is not. */
+START_TEST(writers_are_on_another_node_than_the_nic)
+{
+	struct facts *f = recorded(3);
+	struct place_wish w = { .nic_count = 1, .nics = { { .nic = &f->nics[0] } } };
+	struct placement p;
+	char out[64];
+
+	f->nics[0].node = 0;
+	placement_make(f, &w, &p);
+	ck_assert_str_eq(cpus_print(&p.writers, out, sizeof(out)), "16-19");
+	ck_assert_str_eq(cpus_print(&p.nics[0].pool, out, sizeof(out)), "2-15");
+	facts_free(f);
+}
+END_TEST
+
+/* ---- machines of any shape ---- */
+
+struct made {
+	struct facts f;
+	struct place_wish wish;
+};
+
+static void make_cpus(struct facts *f, struct random *r)
+{
+	unsigned cores = 1 + (unsigned)random_below(r, random_below(r, 2) ? 8 : 96);
+	unsigned threads = 1 + (unsigned)random_below(r, 2),
+		 nodes = 1 + (unsigned)random_below(r, 4);
+	bool has_nodes = random_below(r, 4), has_gaps = random_below(r, 3) == 0;
+
+	f->nodes = has_nodes ? (int)nodes : -1;
+	memset(f->node_of, 0xff, sizeof(f->node_of));
+	for (unsigned i = 0; i < cores * threads; i++) {
+		if (i && has_gaps && random_below(r, 8) == 0)
+			continue;
+		cpus_add(&f->online, i);
+		f->core_of[i] = cpus_has(&f->online, i % cores) ? (int16_t)(i % cores) : (int16_t)i;
+		if (has_nodes)
+			f->node_of[i] = (int16_t)(i % cores * nodes / cores);
+	}
+	for (int cpu = cpus_first(&f->online); cpu >= 0;
+	     cpu = cpus_next(&f->online, (unsigned)cpu + 1))
+		if (cpu == cpus_first(&f->online) || !has_gaps || random_below(r, 4))
+			cpus_add(&f->allowed, (unsigned)cpu);
+	for (int cpu = cpus_first(&f->allowed); random_below(r, 8) == 0 && cpu >= 0;
+	     cpu = cpus_next(&f->allowed, (unsigned)cpu + 1))
+		if (random_below(r, 3) == 0)
+			cpus_add(&f->isolated, (unsigned)cpu);
+}
+
+static void make_nic(struct made *m, unsigned number, struct random *r)
+{
+	struct nic *n = &m->f.nics[number];
+	unsigned irqs = random_below(r, 4) ? 0 : 1;
+
+	n->node = m->f.nodes > 0 && random_below(r, 4) ? (int)random_below(r, (uint64_t)m->f.nodes)
+						       : -1;
+	n->exists = true;
+	n->is_ours = UNKNOWN;
+	n->rx_queues =
+		1 + (unsigned)(random_below(r, 2) ? random_below(r, 64) : random_below(r, 3));
+	n->irqs = calloc(n->rx_queues + 1, sizeof(*n->irqs));
+	if (irqs == 0) {
+		n->irq_count = n->rx_queues + 1;
+		for (unsigned q = 0; q < n->rx_queues; q++)
+			n->irqs[q] = (struct nic_irq){ .role = IRQ_RX, .queue = (int)q };
+		n->irqs[n->rx_queues] = (struct nic_irq){ .role = IRQ_CONTROL, .queue = -1 };
+	}
+	m->wish.nics[number] = (struct place_nic_wish){
+		.nic = n,
+		.threads = random_below(r, 3) ? 0 : 1 + (unsigned)random_below(r, PLACE_THREADS),
+		.packets_per_s = random_below(r, 2) ? random_below(r, 20000000) : 0
+	};
+}
+
+static struct made *make(uint64_t seed)
+{
+	struct random r = random_from(seed);
+	struct made *m = calloc(1, sizeof(*m));
+
+	make_cpus(&m->f, &r);
+	m->wish.nic_count = (unsigned)random_below(&r, 5);
+	m->wish.hep_threads = (unsigned)random_below(&r, 20);
+	for (unsigned i = 0; i < m->wish.nic_count; i++)
+		make_nic(m, i, &r);
+	return m;
+}
+
+static void unmake(struct made *m)
+{
+	for (unsigned i = 0; i < m->wish.nic_count; i++)
+		free(m->f.nics[i].irqs);
+	free(m);
+}
+
+static struct cpus capture_cores(const struct placement *p, bool *is_shared)
+{
+	struct cpus out = { 0 };
+
+	*is_shared = false;
+	for (unsigned i = 0; i < p->nic_count; i++)
+		for (unsigned t = 0; t < p->nics[i].threads; t++) {
+			if (p->nics[i].core[t] < 0)
+				continue;
+			*is_shared |= cpus_has(&out, (unsigned)p->nics[i].core[t]);
+			cpus_add(&out, (unsigned)p->nics[i].core[t]);
+		}
+	return out;
+}
+
+/* A queue's interrupt goes to a core whose thread reads what it brings. */
+static void check_queues(const struct placement *p, const struct place_nic *n)
+{
+	struct cpus on = { 0 };
+
+	ck_assert_uint_ge(n->threads, 1);
+	ck_assert_uint_le(n->threads, PLACE_THREADS);
+	for (unsigned t = 0; t < n->threads; t++)
+		if (n->core[t] >= 0)
+			cpus_add(&on, (unsigned)n->core[t]);
+	for (unsigned i = 0; i < n->nic->irq_count; i++) {
+		const struct nic_irq *irq = &n->nic->irqs[i];
+		int cpu = placement_irq_cpu(p, n, irq);
+
+		if (n->mode == PLACE_QUEUES && irq->role == IRQ_RX)
+			ck_assert(cpu >= 0 && cpus_has(&on, (unsigned)cpu));
+		if (n->mode == PLACE_ONE_QUEUE && irq->role == IRQ_RX)
+			ck_assert_int_eq(cpu, n->irq_core);
+		if (n->mode == PLACE_NOTHING || n->mode == PLACE_THREADS_ONLY)
+			ck_assert_int_eq(cpu, -1);
+		if (irq->role == IRQ_CONTROL && cpu >= 0)
+			ck_assert(cpus_has(&p->housekeeping, (unsigned)cpu));
+	}
+	/* Each thread gets packets: of a queue of its own, or spread by software. */
+	if (n->mode == PLACE_QUEUES && n->nic->rx_queues >= n->cores)
+		for (unsigned t = 0; t < n->threads; t++) {
+			bool is_served = false;
+
+			for (unsigned i = 0; i < n->nic->irq_count; i++)
+				is_served |=
+					placement_irq_cpu(p, n, &n->nic->irqs[i]) == n->core[t];
+			ck_assert(is_served);
+		}
+	if (n->mode == PLACE_ONE_QUEUE && n->cores > 1)
+		ck_assert(cpus_equal(&n->rps, &on));
+}
+
+static void check_cores(const struct made *m, const struct placement *p)
+{
+	bool is_shared;
+	struct cpus capture = capture_cores(p, &is_shared), both, outside;
+	unsigned cores = cpus_count(&p->prime);
+
+	outside = cpus_minus(&capture, &m->f.allowed);
+	ck_assert_int_eq(cpus_first(&outside), -1);
+	outside = cpus_minus(&capture, &p->prime);
+	ck_assert_int_eq(cpus_first(&outside), -1);
+	if (is_shared)
+		ck_assert_int_eq(cpus_first(&p->spare), -1);
+	if (cores >= 2) {
+		both = cpus_and(&capture, &p->housekeeping);
+		ck_assert_int_eq(cpus_first(&both), -1);
+		ck_assert_int_ge(cpus_first(&p->housekeeping), 0);
+		ck_assert_int_ge(cpus_first(&p->writers), 0);
+	}
+	if (cores > 3) {
+		both = cpus_and(&capture, &p->writers);
+		ck_assert_int_eq(cpus_first(&both), -1);
+		both = cpus_and(&p->housekeeping, &p->writers);
+		ck_assert_int_eq(cpus_first(&both), -1);
+	}
+	for (unsigned t = 0; t < p->hep_threads; t++)
+		ck_assert(p->hep_core[t] < 0 || !cpus_has(&capture, (unsigned)p->hep_core[t]));
+}
+
+static char *as_text(const struct facts *f, const struct placement *p)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *to = open_memstream(&text, &size);
+
+	placement_print(f, p, to);
+	fclose(to);
+	return text;
+}
+
+START_TEST(any_machine_gets_a_sound_placement)
+{
+	uint64_t rounds = getenv("SOAK") ? 200000 : 4000;
+	unsigned modes[4] = { 0 }, shared = 0;
+
+	for (uint64_t seed = 0; seed < rounds; seed++) {
+		struct made *m = make(seed);
+		struct placement p, again;
+		char *first, *second;
+		bool is_shared;
+
+		placement_make(&m->f, &m->wish, &p);
+		placement_make(&m->f, &m->wish, &again);
+		first = as_text(&m->f, &p);
+		second = as_text(&m->f, &again);
+		ck_assert_str_eq(first, second);
+		ck_assert_int_eq(memcmp(p.hep_core, again.hep_core, sizeof(p.hep_core)), 0);
+		for (unsigned i = 0; i < p.nic_count; i++) {
+			check_queues(&p, &p.nics[i]);
+			modes[p.nics[i].mode]++;
+		}
+		check_cores(m, &p);
+		capture_cores(&p, &is_shared);
+		shared += is_shared;
+		free(first);
+		free(second);
+		unmake(m);
+	}
+	/* The machines were of all sorts. */
+	for (int i = 0; i < 4; i++)
+		ck_assert_uint_gt(modes[i], 20);
+	ck_assert_uint_gt(shared, 20);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("placement");
+	TCase *hosts = tcase_create("hosts"), *made = tcase_create("made");
+	SRunner *runner;
+	int failed;
+
+	tcase_add_unchecked_fixture(hosts, hosts_unpack, hosts_remove);
+	tcase_set_timeout(hosts, 120);
+	tcase_set_timeout(made, 600);
+	tcase_add_test(hosts, recorded_machines_are_placed_as_was_thought_out);
+	tcase_add_test(hosts, writers_are_on_another_node_than_the_nic);
+	tcase_add_test(made, any_machine_gets_a_sound_placement);
+	suite_add_tcase(s, hosts);
+	suite_add_tcase(s, made);
+	runner = srunner_create(s);
+	srunner_run_all(runner, CK_ENV);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

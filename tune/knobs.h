@@ -1,0 +1,55 @@
+/**
+ * @file
+ * Every setting that guides name for machines like ours, and what becomes of it here: set, only
+ * reported, or refused, each with the reason. Threads: any.
+ */
+#pragma once
+#include "tune/facts.h"
+
+enum verdict {
+	KNOB_SET,    /* by the plan, where a rule asks for it */
+	KNOB_OWN,    /* on our own sockets, threads and unit, without touching the host */
+	KNOB_REPORT, /* looked at; a person decides */
+	KNOB_REFUSE  /* never */
+};
+
+/* When it hurts: its first number compared with a limit. */
+enum knob_check { NO_CHECK, IF_IS, IF_IS_NOT, IF_ABOVE, IF_BELOW };
+
+struct knob {
+	const char *name; /* a sysctl as net/core/rmem_max, or words */
+	enum verdict verdict;
+	const char *reason;
+	enum knob_check check; /* for a sysctl: a finding when it is true */
+	int64_t limit;
+	const char *hurts; /* what then happens; what to do */
+};
+
+extern const struct knob knobs[];
+extern const unsigned knob_count;
+
+const char *verdict_name(enum verdict v);
+
+#define FINDING_OBJECT 96
+#define FINDING_TEXT   512
+
+/* Something that a person should know. */
+struct finding {
+	enum verdict verdict;
+	char object[FINDING_OBJECT];
+	char now[FACTS_VALUE];
+	char text[FINDING_TEXT];
+};
+
+struct findings {
+	struct finding *list;
+	unsigned count, room;
+	bool is_short; /* of memory: some are missing */
+};
+
+__attribute__((format(printf, 5, 6))) void finding_add(struct findings *to, enum verdict v,
+						       const char *object, const char *now,
+						       const char *format, ...);
+
+/** Every row of the table whose check is true. */
+void knobs_check(const struct facts *f, struct findings *to);

@@ -1,0 +1,71 @@
+/**
+ * @file
+ * Which core does what: queue, interrupt, capture thread; writers and housekeeping elsewhere. A
+ * pure function of facts and wishes: the same input gives the same placement. Threads: any.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "tune/cpus.h"
+#include "tune/facts.h"
+
+#define PLACE_THREADS 64
+
+struct place_nic_wish {
+	const struct nic *nic;
+	unsigned threads;	/* 0: decided here */
+	uint64_t packets_per_s; /* 0: unknown */
+};
+
+struct place_wish {
+	struct place_nic_wish nics[FACTS_NICS];
+	unsigned nic_count;
+	unsigned hep_threads; /* that need a core beside those of the NICs */
+};
+
+enum place_mode {
+	PLACE_QUEUES,	    /* A: several queues, an interrupt each */
+	PLACE_ONE_QUEUE,    /* B: one queue, spread by software */
+	PLACE_THREADS_ONLY, /* C: no interrupt of ours to be seen */
+	PLACE_NOTHING	    /* D: one CPU */
+};
+
+struct place_nic {
+	const struct nic *nic;
+	enum place_mode mode;
+	unsigned threads;
+	unsigned cores;		 /* distinct ones of them */
+	int core[PLACE_THREADS]; /* of thread t; -1: not pinned */
+	int irq_core;		 /* PLACE_ONE_QUEUE: of the interrupt; else -1 */
+	struct cpus pool;	 /* what the threads could be on */
+	struct cpus rps;	 /* CPUs to spread over in software; empty: off */
+	unsigned channels;	 /* wanted of the NIC; 0: as they are */
+	bool is_mismatch; /* queues have interrupts, but not one each: these stay as they are */
+};
+
+struct placement {
+	struct cpus prime;	  /* one CPU for each core that we may run on */
+	struct cpus housekeeping; /* empty: there is one core */
+	struct cpus writers;
+	bool writers_share; /* with housekeeping */
+	struct cpus spare;  /* cores that nobody has */
+	struct cpus idle;   /* siblings of the cores of capture threads */
+	unsigned nic_count;
+	struct place_nic nics[FACTS_NICS];
+	unsigned hep_threads;
+	int hep_core[PLACE_THREADS]; /* -1: not pinned */
+};
+
+void placement_make(const struct facts *f, const struct place_wish *wish, struct placement *out);
+
+/** CPU for an interrupt of @p p's NIC; -1: it stays where it is. */
+int placement_irq_cpu(const struct placement *all, const struct place_nic *p,
+		      const struct nic_irq *irq);
+
+/** Two to four lines for each NIC, as an operator reads them. */
+void placement_print(const struct facts *f, const struct placement *p, FILE *to);
+
+/** The line that says mode and threads alone. */
+void placement_print_mode(const struct place_nic *p, FILE *to);
