@@ -127,17 +127,3 @@ int cpulist_print(const struct cpulist *set, char *out, size_t size)
 	}
 	return err;
 }
-
-int cpulist_print_mask(const struct cpulist *set, char *out, size_t size)
-{
-	size_t len = 0;
-	int err = HT_OK, group = CPULIST_MOST / 32 - 1;
-	const char *format = "%x";
-
-	while (group && !(uint32_t)(set->words[group / 2] >> (group % 2 * 32)))
-		group--;
-	for (; err == HT_OK && group >= 0; group--, format = ",%08x")
-		err = text_add(out, size, &len, format,
-			       (uint32_t)(set->words[group / 2] >> (group % 2 * 32)), 0);
-	return err;
-}

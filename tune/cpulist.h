@@ -29,4 +29,3 @@ HT_MUST_CHECK int cpulist_parse_mask(const char *text, struct cpulist *out);
 
 /** @return HT_OK, or HT_EFULL if @p out is too small. */
 HT_MUST_CHECK int cpulist_print(const struct cpulist *set, char *out, size_t size);
-HT_MUST_CHECK int cpulist_print_mask(const struct cpulist *set, char *out, size_t size);

@@ -366,10 +366,10 @@ static int recorded_write(const char *root, const char *interface, const char *g
 
 /* ---- a setting ---- */
 
-/* "GROUP.KEY" @return the key or NULL. */
+/* "GROUP/KEY" @return the key or NULL. */
 static const char *split(const char *setting, char group[16])
 {
-	size_t n = strcspn(setting, ".");
+	size_t n = strcspn(setting, "/");
 
 	if (!setting[n] || n >= 16)
 		return NULL;

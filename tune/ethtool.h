@@ -4,14 +4,14 @@
  * coalescing, pause, features, and the driver's name, by the SIOCETHTOOL ioctl in the network
  * namespace of the calling thread, or in the `ethtool/` files of a recorded tree.
  *
- * A setting is GROUP.KEY with a number, "on" or "off":
+ * A setting is GROUP/KEY with a number, "on" or "off":
  *
- *     channels.combined .rx .tx .other         rings.rx .tx
- *     coalesce.rx_usecs .rx_frames .tx_usecs .tx_frames .adaptive_rx .adaptive_tx
- *     pause.rx .tx .autoneg                    features.NAME, as ethtool(8) calls it
+ *     channels/combined, rx, tx, other         rings/rx, tx
+ *     coalesce/rx_usecs, rx_frames, tx_usecs, tx_frames, adaptive_rx, adaptive_tx
+ *     pause/rx, tx, autoneg                    features/NAME, as ethtool(8) calls it
  *
- * with the largest value as channels.max_combined, rings.rx_max and so on. driver.driver and
- * driver.bus_info are text. They are read only.
+ * with the largest value as channels/max_combined, rings/rx_max and so on; driver/driver and
+ * driver/bus_info are text. These are read only.
  * Threads: any; no state.
  */
 #pragma once

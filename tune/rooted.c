@@ -201,26 +201,6 @@ int rooted_write(const char *root, const char *path, const char *value)
 	return err;
 }
 
-int rooted_link(const char *root, const char *path, char *out, size_t size)
-{
-	char parent[512];
-	const char *name = strrchr(path, '/') + 1;
-	ssize_t n;
-	int fd;
-
-	snprintf(parent, sizeof(parent), "%.*s", (int)(name - path), path);
-	fd = open_at(root, parent, O_PATH | O_DIRECTORY);
-	if (fd < 0)
-		return fd;
-	n = readlinkat(fd, name, out, size - 1);
-	if (n < 0)
-		n = -errno;
-	else
-		out[n] = '\0';
-	close(fd);
-	return (int)n;
-}
-
 DIR *rooted_list(const char *root, const char *path)
 {
 	int fd = open_at(root, path, O_RDONLY | O_DIRECTORY);

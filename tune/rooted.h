@@ -30,8 +30,5 @@ HT_MUST_CHECK int rooted_read_all(const char *root, const char *path, char **out
  */
 HT_MUST_CHECK int rooted_write(const char *root, const char *path, const char *value);
 
-/** Where the link @p path leads, as its text says. @return octets or -errno. */
-HT_MUST_CHECK int rooted_link(const char *root, const char *path, char *out, size_t size);
-
 /** @return NULL with errno. closedir() it. */
 DIR *rooted_list(const char *root, const char *path);

@@ -33,7 +33,7 @@ static inline struct recorded recorded_make(const char *machine)
 {
 	struct recorded r;
 
-	snprintf(r.top, sizeof(r.top), "/tmp/heptap-tune-XXXXXX");
+	snprintf(r.top, sizeof(r.top), "/dev/shm/heptap-tune-XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(r.top));
 	snprintf(r.root, sizeof(r.root), "%s/tree", r.top);
 	snprintf(r.other, sizeof(r.other), "%s/other", r.top);

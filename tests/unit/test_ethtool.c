@@ -33,13 +33,13 @@ START_TEST(channels_of_a_pair_are_set)
 {
 	if (!pair_make("channels_of_a_pair_are_set"))
 		return;
-	is_now("", "near", "channels.max_rx", "4");
-	ck_assert_int_eq(ethtool_write("", "near", "channels.rx", "1"), HT_OK);
-	is_now("", "near", "channels.rx", "1");
-	ck_assert_int_eq(ethtool_write("", "near", "channels.rx", "3"), HT_OK);
-	is_now("", "near", "channels.rx", "3");
-	ck_assert_int_eq(ethtool_write("", "near", "channels.rx", "5"), -EINVAL);
-	is_now("", "near", "channels.rx", "3");
+	is_now("", "near", "channels/max_rx", "4");
+	ck_assert_int_eq(ethtool_write("", "near", "channels/rx", "1"), HT_OK);
+	is_now("", "near", "channels/rx", "1");
+	ck_assert_int_eq(ethtool_write("", "near", "channels/rx", "3"), HT_OK);
+	is_now("", "near", "channels/rx", "3");
+	ck_assert_int_eq(ethtool_write("", "near", "channels/rx", "5"), -EINVAL);
+	is_now("", "near", "channels/rx", "3");
 }
 END_TEST
 
@@ -49,15 +49,15 @@ START_TEST(one_feature_is_set_and_no_other)
 
 	if (!pair_make("one_feature_is_set_and_no_other"))
 		return;
-	ck_assert_int_gt(ethtool_read("", "near", "features.rx-vlan-offload", before, 64), 0);
-	is_now("", "near", "features.generic-receive-offload", "off");
-	ck_assert_int_eq(ethtool_write("", "near", "features.generic-receive-offload", "on"),
+	ck_assert_int_gt(ethtool_read("", "near", "features/rx-vlan-offload", before, 64), 0);
+	is_now("", "near", "features/generic-receive-offload", "off");
+	ck_assert_int_eq(ethtool_write("", "near", "features/generic-receive-offload", "on"),
 			 HT_OK);
-	is_now("", "near", "features.generic-receive-offload", "on");
-	ck_assert_int_eq(ethtool_write("", "near", "features.generic-receive-offload", "off"),
+	is_now("", "near", "features/generic-receive-offload", "on");
+	ck_assert_int_eq(ethtool_write("", "near", "features/generic-receive-offload", "off"),
 			 HT_OK);
-	is_now("", "near", "features.generic-receive-offload", "off");
-	ck_assert_int_gt(ethtool_read("", "near", "features.rx-vlan-offload", after, 64), 0);
+	is_now("", "near", "features/generic-receive-offload", "off");
+	ck_assert_int_gt(ethtool_read("", "near", "features/rx-vlan-offload", after, 64), 0);
 	ck_assert_str_eq(before, after);
 }
 END_TEST
@@ -68,15 +68,15 @@ START_TEST(what_a_pair_does_not_have_is_said)
 		const char *nic, *setting;
 		int err;
 	} rows[] = {
-		{ "near", "rings.rx", -EOPNOTSUPP },
-		{ "near", "coalesce.adaptive_rx", -EOPNOTSUPP },
-		{ "near", "pause.rx", -EOPNOTSUPP },
-		{ "near", "features.no-such-feature", -EOPNOTSUPP },
+		{ "near", "rings/rx", -EOPNOTSUPP },
+		{ "near", "coalesce/adaptive_rx", -EOPNOTSUPP },
+		{ "near", "pause/rx", -EOPNOTSUPP },
+		{ "near", "features/no-such-feature", -EOPNOTSUPP },
 		{ "near", "rings", -EINVAL },
-		{ "near", "rings.color", -EINVAL },
-		{ "near", "tables.rx", -EINVAL },
-		{ "nobody", "channels.rx", -ENODEV },
-		{ "a-name-that-is-far-too-long", "channels.rx", -ENODEV },
+		{ "near", "rings/color", -EINVAL },
+		{ "near", "tables/rx", -EINVAL },
+		{ "nobody", "channels/rx", -ENODEV },
+		{ "a-name-that-is-far-too-long", "channels/rx", -ENODEV },
 	};
 	char text[64];
 
@@ -85,15 +85,15 @@ START_TEST(what_a_pair_does_not_have_is_said)
 	for (int i = 0; i < ROWS(rows); i++)
 		ck_assert_int_eq(ethtool_read("", rows[i].nic, rows[i].setting, text, 64),
 				 rows[i].err);
-	is_now("", "near", "driver.driver", "veth");
-	is_now("", "near", "features.large-receive-offload", "off fixed");
-	ck_assert_int_eq(ethtool_write("", "near", "features.large-receive-offload", "on"),
+	is_now("", "near", "driver/driver", "veth");
+	is_now("", "near", "features/large-receive-offload", "off fixed");
+	ck_assert_int_eq(ethtool_write("", "near", "features/large-receive-offload", "on"),
 			 -EOPNOTSUPP);
-	ck_assert_int_eq(ethtool_write("", "near", "channels.max_rx", "2"), -EINVAL);
-	ck_assert_int_eq(ethtool_write("", "near", "channels.rx", "two"), -EINVAL);
-	ck_assert_int_eq(ethtool_write("", "near", "channels.rx", ""), -EINVAL);
-	ck_assert_int_eq(ethtool_write("", "near", "channels.rx", "4294967297"), -EINVAL);
-	ck_assert_int_eq(ethtool_write("", "near", "pause.rx", "1"), -EINVAL);
+	ck_assert_int_eq(ethtool_write("", "near", "channels/max_rx", "2"), -EINVAL);
+	ck_assert_int_eq(ethtool_write("", "near", "channels/rx", "two"), -EINVAL);
+	ck_assert_int_eq(ethtool_write("", "near", "channels/rx", ""), -EINVAL);
+	ck_assert_int_eq(ethtool_write("", "near", "channels/rx", "4294967297"), -EINVAL);
+	ck_assert_int_eq(ethtool_write("", "near", "pause/rx", "1"), -EINVAL);
 }
 END_TEST
 
@@ -104,9 +104,9 @@ START_TEST(every_group_of_a_recorded_machine_is_set_and_set_back)
 	static const struct {
 		const char *setting, *value;
 	} rows[] = {
-		{ "channels.combined", "4" },  { "rings.rx", "4096" },
-		{ "coalesce.rx_usecs", "50" }, { "coalesce.adaptive_rx", "on" },
-		{ "pause.rx", "off" },	       { "features.large-receive-offload", "off" },
+		{ "channels/combined", "4" },  { "rings/rx", "4096" },
+		{ "coalesce/rx_usecs", "50" }, { "coalesce/adaptive_rx", "on" },
+		{ "pause/rx", "off" },	       { "features/large-receive-offload", "off" },
 	};
 	struct recorded r = recorded_make("box16-ixgbe-8q");
 	char old[64];
@@ -123,10 +123,10 @@ START_TEST(every_group_of_a_recorded_machine_is_set_and_set_back)
 		ck_assert_int_eq(ethtool_write(r.root, "enp3s0f0", rows[i].setting, old), HT_OK);
 		ck_assert_int_eq(run_line("diff -r --no-dereference %s %s", r.root, r.other), 0);
 	}
-	ck_assert_int_eq(ethtool_write(r.root, "enp3s0f0", "features.rx-gro-hw", "on"),
+	ck_assert_int_eq(ethtool_write(r.root, "enp3s0f0", "features/rx-gro-hw", "on"),
 			 -EOPNOTSUPP);
-	ck_assert_int_eq(ethtool_read(r.root, "enp3s0f9", "rings.rx", old, 64), -ENODEV);
-	ck_assert_int_eq(ethtool_read(r.root, "eno1", "coalesce.rx_usecs", old, 64), -EOPNOTSUPP);
+	ck_assert_int_eq(ethtool_read(r.root, "enp3s0f9", "rings/rx", old, 64), -ENODEV);
+	ck_assert_int_eq(ethtool_read(r.root, "eno1", "coalesce/rx_usecs", old, 64), -EOPNOTSUPP);
 	recorded_remove(&r);
 }
 END_TEST
