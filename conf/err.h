@@ -33,6 +33,8 @@
 	X(HT_ETABLE, "the database refuses most rows")          \
 	X(HT_EDB, "the database reports an error")              \
 	X(HT_ESTOP, "stopped on request")                       \
+	X(HT_EJOURNAL, "the journal is damaged")                \
+	X(HT_EFORMAT, "the journal is of another version")      \
 	X(HT_EPCAP, "not a capture file, or a damaged one")
 
 enum ht_error {
