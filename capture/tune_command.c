@@ -1,18 +1,13 @@
-/* The configuration as wishes, and the plan as a table. */
+/* The plan as a table. */
 #include "capture/tune_command.h"
 
 #include <inttypes.h>
-#include <netinet/in.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-#include "storage/block.h"
+#include "capture/tuning.h"
 
 enum { EXIT_DONE = 0, EXIT_REFUSED = 3 };
-
-#define DATABASE_DIR "/var/lib/mysql" /* of a database on this host, unless it was told otherwise \
-				       */
 
 bool tune_words(int argc, char **argv, struct tune_words *out)
 {
@@ -30,61 +25,6 @@ bool tune_words(int argc, char **argv, struct tune_words *out)
 			return false;
 	}
 	return true;
-}
-
-/* ---- wishes ---- */
-
-static void add_port(struct tune_wish *w, const struct conf_endpoint *e)
-{
-	uint16_t port = e->addr.ss_family == AF_INET6
-				? ((const struct sockaddr_in6 *)&e->addr)->sin6_port
-				: ((const struct sockaddr_in *)&e->addr)->sin_port;
-
-	if (w->port_count < WISH_PORTS)
-		w->ports[w->port_count++] = ntohs(port);
-}
-
-/* Of an interface that several sources name the first one counts. */
-static void add_mirror(const struct conf_capture *c, struct tune_wish *w, const char **names,
-		       unsigned *count)
-{
-	if (c->file[0] || *count == FACTS_NICS)
-		return;
-	for (unsigned i = 0; i < *count; i++)
-		if (strcmp(names[i], c->interface) == 0)
-			return;
-	w->mirrors[*count] = (struct mirror_wish){ .threads = c->threads, .ring = c->ring };
-	names[(*count)++] = c->interface;
-}
-
-static unsigned wish_from(const struct conf *conf, struct tune_wish *w, const char **names)
-{
-	unsigned count = 0;
-
-	*w = (struct tune_wish){
-		.sizes = { .hep_threads = conf->hep_threads,
-			   .writers = conf->storage.writers,
-			   .is_daily = conf->storage.layout == CONF_LAYOUT_HOMER5,
-			   .memory = conf->memory,
-			   .block_bytes = BLOCK_MAX_BYTES },
-	};
-	for (size_t i = 0; i < conf->hep_count; i++) {
-		w->sizes.hep_sockets += (unsigned)conf->hep[i].listen_count;
-		for (size_t k = 0; k < conf->hep[i].listen_count; k++)
-			add_port(w, &conf->hep[i].listen[k]);
-	}
-	for (size_t i = 0; i < conf->capture_count; i++)
-		add_mirror(&conf->capture[i], w, names, &count);
-	return count;
-}
-
-static const char *database_dir(const struct conf *conf, const struct tune_words *words)
-{
-	bool is_local = conf->storage.socket[0] || strcmp(conf->storage.host, "localhost") == 0 ||
-			strcmp(conf->storage.host, "127.0.0.1") == 0;
-
-	return is_local && (words->root[0] || access(DATABASE_DIR, F_OK) == 0) ? DATABASE_DIR
-									       : NULL;
 }
 
 /* ---- text ---- */
@@ -174,30 +114,24 @@ static bool root_is_there(const char *root)
 
 int tune_command(const struct conf *conf, const struct tune_words *words)
 {
-	const char *names[FACTS_NICS];
-	struct tune_wish wish;
-	unsigned count = wish_from(conf, &wish, names);
-	struct host_plan *plan;
-	struct facts *facts;
+	struct tuning t;
 	bool is_done;
 
 	if (!root_is_there(words->root))
 		return EXIT_REFUSED;
-	facts = facts_read(words->root, names, count, conf->storage.spool.dir,
-			   database_dir(conf, words));
-	plan = facts ? host_plan_make(facts, &wish) : NULL;
-	is_done = plan && !plan->findings.is_short;
-	if (!is_done)
+	if (tuning_init(&t, conf, words->root) < 0) {
 		fprintf(stderr, "heptap: no memory for a plan\n");
-	else if (words->is_json)
-		is_done = tune_print_json(facts, &wish, plan, stdout);
+		return EXIT_REFUSED;
+	}
+	is_done = true;
+	if (words->is_json)
+		is_done = tune_print_json(t.facts, &t.wish, t.plan, stdout);
 	else
-		print_text(facts, &wish, plan, stdout);
-	if (plan && (!is_done || fflush(stdout) != 0 || ferror(stdout))) {
+		print_text(t.facts, &t.wish, t.plan, stdout);
+	if (!is_done || fflush(stdout) != 0 || ferror(stdout)) {
 		fprintf(stderr, "heptap: the plan could not be written\n");
 		is_done = false;
 	}
-	host_plan_free(plan);
-	facts_free(facts);
+	tuning_fini(&t);
 	return is_done ? EXIT_DONE : EXIT_REFUSED;
 }

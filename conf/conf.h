@@ -20,6 +20,7 @@ enum conf_compat { CONF_COMPAT_HOMER, CONF_COMPAT_KAMAILIO, CONF_COMPAT_OPENSIPS
 enum conf_method { CONF_METHOD_AF_PACKET, CONF_METHOD_PCAP };
 enum conf_switch { CONF_TRUE, CONF_FALSE };
 enum conf_partition { CONF_PARTITION_DAY, CONF_PARTITION_HOUR };
+enum conf_tune { CONF_TUNE_OFF, CONF_TUNE_REPORT, CONF_TUNE_AUTO, CONF_TUNE_FULL };
 enum conf_durability { CONF_DURABILITY_SPOOL, CONF_DURABILITY_DISK, CONF_DURABILITY_MEMORY };
 
 #define CONF_MAX_LISTENERS   16 /* entries of `hep` */
@@ -147,6 +148,11 @@ struct conf {
 			enum conf_durability durability;
 		} spool;
 	} storage;
+	struct {
+		enum conf_tune mode;
+		enum conf_switch allow_mgmt_nic;
+		unsigned pps; /* packets/s that each interface may bring; 0: by its speed */
+	} tune;
 	struct {
 		struct conf_endpoint listen;
 		char *token_file; /* "" for no token */

@@ -220,6 +220,16 @@ static const struct conf_option options[] = {
 	  .words = "spool|disk|memory", .value = "spool", IN_CONF(storage.spool.durability),
 	  .help = "what the spool survives: the end of the process, of the power, or neither" },
 
+	{ .key = "tune.mode", .type = CONF_WORD, .when = CONF_RESTART, RANGE(0, 0, ""),
+	  .words = "off|report|auto|full", .value = "auto", IN_CONF(tune.mode),
+	  .help = "how far this host is fitted to its load" },
+	{ .key = "tune.allow_mgmt_nic", .type = CONF_WORD, .when = CONF_RESTART, RANGE(0, 0, ""),
+	  .words = "true|false", .value = "false", IN_CONF(tune.allow_mgmt_nic),
+	  .help = "fit the interface of the default route, too, if `capture` names it" },
+	{ .key = "tune.pps", .type = CONF_NUMBER, .when = CONF_RESTART,
+	  RANGE(0, 1000000000, "packets/s"), .value = "0", IN_CONF(tune.pps),
+	  .help = "packets that an interface of `capture` brings; 0: by its speed" },
+
 	{ .key = "http.listen", .type = CONF_ADDRESS, .when = CONF_RESTART, RANGE(0, 0, ""),
 	  .value = "127.0.0.1:9080", IN_CONF(http.listen),
 	  .help = "address of the metrics and of the status page" },

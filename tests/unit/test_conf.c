@@ -753,7 +753,7 @@ END_TEST
 	"default_action, legs, "                                                            \
 	"custom_fields, duplicates, tables, "                                               \
 	"storage, "                                                                         \
-	"http, events, log\n"
+	"tune, http, events, log\n"
 
 /* clang-format off */
 static const struct {
@@ -1263,7 +1263,8 @@ START_TEST(print_is_what_the_manual_says)
 		"  batch_ms: 20\n  writers: 0\n  statistics: true\n  partition: day\n"
 		"  retention_days: 10\n  retention_bytes: 0\n  spool:\n"
 		"    dir: '/var/spool/heptap'\n"
-		"    max: 20G\n    durability: spool\nhttp:\n"
+		"    max: 20G\n    durability: spool\ntune:\n  mode: auto\n"
+		"  allow_mgmt_nic: false\n  pps: 0\nhttp:\n"
 		"  listen: '127.0.0.1:9080'\n  token_file: ''\nevents:\n  receivers: []\n"
 		"  agent_silent: 300\nlog:\n  level: info\n"
 		"  target: stderr\n");
