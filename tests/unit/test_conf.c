@@ -1309,6 +1309,14 @@ static const char *restart_keys(const char *running, const char *fresh)
 	return keys;
 }
 
+static const char *word_that_is_not_default(const struct conf_option *o)
+{
+	const char *last = strrchr(o->words, '|') + 1;
+
+	return strcmp(last, o->value) == 0 ? text_of("%.*s", (int)strcspn(o->words, "|"), o->words)
+					   : last;
+}
+
 START_TEST(key_needs_a_restart_if_its_row_says_so)
 {
 	static const char *const others[] = {
@@ -1329,7 +1337,7 @@ START_TEST(key_needs_a_restart_if_its_row_says_so)
 		[CONF_LEG] = "shared X-Other",
 	};
 	const struct conf_option *o = conf_option_at((size_t)_i);
-	const char *other = o->type == CONF_WORD		   ? strrchr(o->words, '|') + 1
+	const char *other = o->type == CONF_WORD		   ? word_that_is_not_default(o)
 			    : o->type == CONF_NUMBER && o->min > 2 ? text_of("%" PRIu64, o->min)
 								   : others[o->type];
 	size_t column;
