@@ -38,6 +38,8 @@
 #define BUSY_MS	      5
 #define LAST_READ_US  1000000
 #define SPARES	      4 /* returns of an interface without rights, of each ring of a group */
+#define FRAMES_AHEAD  8
+#define CACHE_LINE    64
 #ifndef PACKET_FANOUT_FLAG_IGNORE_OUTGOING /* newer than some headers */
 #define PACKET_FANOUT_FLAG_IGNORE_OUTGOING 0x4000
 #endif
@@ -203,13 +205,28 @@ static bool is_outgoing(const struct tpacket3_hdr *h)
 	return from->sll_pkttype == PACKET_OUTGOING;
 }
 
+static const struct tpacket3_hdr *frame_next(const struct tpacket3_hdr *h)
+{
+	return (const void *)((const uint8_t *)h + h->tp_next_offset);
+}
+
+/*
+ * Another core has just written the block, so each line of it comes from there. What is read of a
+ * frame begins in the line behind its header's: it is asked for some frames ahead.
+ */
 static void block_walk(struct af_packet *a, const struct tpacket_hdr_v1 *b)
 {
 	const struct tpacket3_hdr *h =
 		(const void *)((const uint8_t *)b - offsetof(struct tpacket_block_desc, hdr) +
 			       b->offset_to_first_pkt);
+	const struct tpacket3_hdr *ahead = h;
+	uint32_t seen = 0;
 
 	for (uint32_t i = 0; i < b->num_pkts; i++) {
+		for (; seen < b->num_pkts && seen <= i + FRAMES_AHEAD; seen++) {
+			__builtin_prefetch((const uint8_t *)ahead + CACHE_LINE);
+			ahead = frame_next(ahead);
+		}
 		a->taken++;
 		if (!is_outgoing(h)) {
 			struct captured c = frame_view(a, h);
@@ -218,7 +235,7 @@ static void block_walk(struct af_packet *a, const struct tpacket_hdr_v1 *b)
 			a->ops->frame(a->ctx, &c);
 			counter_add(&a->counters->delivered, 1);
 		}
-		h = (const void *)((const uint8_t *)h + h->tp_next_offset);
+		h = frame_next(h);
 	}
 }
 

@@ -190,15 +190,24 @@ static void legs_join(struct decider *d, const struct decide_input *in, struct d
 	out->correlation = joined.correlation;
 }
 
-void decide(struct decider *d, const struct decide_input *in, struct decision *out)
+/* ---- copies ---- */
+
+static bool is_key(struct seen_key key)
 {
-	*out = (struct decision){ .call = call_find(d, in, decide_callid(in->msg, in->sip)) };
-	judge(d, in, out);
-	if (in->sip)
-		legs_join(d, in, out);
+	return key.low || key.high;
 }
 
-/* ---- copies ---- */
+struct seen_key decide_expect(const struct decider *d, const struct snapshot *snapshot,
+			      const struct msg *m)
+{
+	struct seen_key key = { 0 };
+
+	if (d->seen && snapshot->window_ms) {
+		key = seen_key(d->tables->seen, m);
+		rcu_table_prefetch_bucket(d->tables->seen, key.low);
+	}
+	return key;
+}
 
 bool decide_is_copy(struct decider *d, const struct decide_input *in, uint32_t source)
 {
@@ -207,12 +216,25 @@ bool decide_is_copy(struct decider *d, const struct decide_input *in, uint32_t s
 
 	if (!d->seen || in->snapshot->window_ms == 0)
 		return false;
-	copy = (struct seen_copy){ .key = seen_key(d->tables->seen, m),
+	copy = (struct seen_copy){ .key = is_key(in->copy_key) ? in->copy_key
+							       : seen_key(d->tables->seen, m),
 				   .source = source,
 				   .ip_id = m->has_ip_id ? m->ip_id : SEEN_NO_IP_ID,
 				   .ts_us = m->ts_us };
 	return seen_judge(d->seen, &d->counters.seen, &copy, in->snapshot->window_ms, now_ms(in)) ==
 	       SEEN_DUPLICATE;
+}
+
+/* ---- all of it ---- */
+
+void decide(struct decider *d, const struct decide_input *in, struct decision *out)
+{
+	if (is_key(in->copy_key))
+		rcu_table_prefetch_entry(d->tables->seen, in->copy_key.low);
+	*out = (struct decision){ .call = call_find(d, in, decide_callid(in->msg, in->sip)) };
+	judge(d, in, out);
+	if (in->sip)
+		legs_join(d, in, out);
 }
 
 /* ---- what a message says of its call ---- */

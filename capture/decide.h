@@ -16,6 +16,7 @@
 
 #include "conf/err.h"
 #include "hep/cursor.h"
+#include "storage/seen.h"
 
 struct call;
 struct decider;
@@ -37,6 +38,7 @@ struct decide_input {
 	const struct sip *sip; /* NULL: it is a report, of the call that its correlation names */
 	struct view source;    /* name of the listener or capture */
 	uint64_t mono_us;
+	struct seen_key copy_key; /* of decide_expect(); 0: not known yet */
 };
 
 struct decision {
@@ -60,6 +62,15 @@ struct view decide_callid(const struct msg *m, const struct sip *sip);
 
 /** Can it make a record, as an initial request? Threads: any. */
 bool decide_may_have_record(const struct sip *sip);
+
+/**
+ * A message that decide_is_copy() may be asked about. Its key is made early, so that its place in
+ * the table, which hardly ever is in a cache, comes while the message is read.
+ *
+ * @return 0: copies are not looked for.
+ */
+struct seen_key decide_expect(const struct decider *d, const struct snapshot *snapshot,
+			      const struct msg *m);
 
 /** Is it stored by the rules, and what is known of its call? */
 void decide(struct decider *d, const struct decide_input *in, struct decision *out);

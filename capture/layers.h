@@ -80,6 +80,8 @@ enum decode_reason layer_ip_payload(struct layers *l, uint8_t protocol);
 enum decode_reason layer_gre(struct layers *l);
 enum decode_reason layer_mpls(struct layers *l);
 enum decode_reason layer_pppoe(struct layers *l);
+/* May what is sent to it be a tunnel that is followed? */
+bool is_tunnel_port(uint16_t port);
 /* Step over the head of a tunnel. @return type of what is inside; 0: it looks like none. */
 uint16_t layer_udp_tunnel(struct layers *l);
 

@@ -310,12 +310,37 @@ static bool fragment_take(struct packets *p, struct decoded *d, uint32_t *weight
 
 /* ---- frames ---- */
 
+/*
+ * Where a frame ends that is, at first sight, what most of a mirror port is: a datagram between
+ * ports that nobody asked for, or of what cannot be SIP.
+ *
+ * @return END_COUNT: more has to be known.
+ */
+static enum end glance_end(const struct packets *p, const struct captured *c)
+{
+	struct glance g;
+
+	if (!decode_glance(c, &g) || port_is(p->hep_ports, g.src_port) ||
+	    port_is(p->hep_ports, g.dst_port) || (p->is_rtcp && rtcp_may_be(g.payload)))
+		return END_COUNT;
+	if (!p->is_any_port && !port_is(p->sip_ports, g.src_port) &&
+	    !port_is(p->sip_ports, g.dst_port))
+		return END_PORT;
+	return g.payload.len && !is_blank(*g.payload.at) && !is_token(*g.payload.at) ? END_CONTENT
+										     : END_COUNT;
+}
+
 static void frame_take(struct packets *p, const struct captured *c)
 {
+	enum end at_once = glance_end(p, c);
 	struct decoded d;
 	uint32_t weight = 1;
 
 	p->ts_us = c->ts_us ? c->ts_us : p->wall_us;
+	if (at_once != END_COUNT) {
+		end(p, at_once, 1);
+		return;
+	}
 	decode_packet(c, &d);
 	while (d.kind == DECODED_FRAGMENT)
 		if (!fragment_take(p, &d, &weight))

@@ -96,15 +96,23 @@ static uint16_t tzsp(struct cursor *c)
 	return 0;
 }
 
+enum { PORT_VXLAN = 4789, PORT_VXLAN_OLD = 8472, PORT_GENEVE = 6081, PORT_TZSP = 37008 };
+
+bool is_tunnel_port(uint16_t port)
+{
+	return port == PORT_VXLAN || port == PORT_VXLAN_OLD || port == PORT_GENEVE ||
+	       port == PORT_TZSP;
+}
+
 static uint16_t tunnel_type(struct cursor *c, uint16_t port)
 {
 	switch (port) {
-	case 4789:
-	case 8472: /* of early Linux */
+	case PORT_VXLAN:
+	case PORT_VXLAN_OLD: /* of early Linux */
 		return vxlan(c);
-	case 6081:
+	case PORT_GENEVE:
 		return geneve(c);
-	case 37008:
+	case PORT_TZSP:
 		return tzsp(c);
 	default:
 		return 0;

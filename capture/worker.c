@@ -554,13 +554,14 @@ static struct decide_input decide_input(const struct worker *w, unsigned source,
 /* What the rules drop is no copy of anything: where one tap's messages are dropped, another's are
  * stored. What is shed is none either. @return accepted? */
 static bool sip_store(struct worker *w, struct source_counters *c, unsigned source, struct msg *m,
-		      const struct sip *s)
+		      const struct sip *s, struct seen_key copy_key)
 {
 	struct decide_input in = decide_input(w, source, m, s);
 	const struct sort *sort = sip_sort(s);
 	struct decision decision;
 	uint64_t key = 0;
 
+	in.copy_key = copy_key;
 	decide(w->decider, &in, &decision);
 	if (!decision.is_stored) {
 		counter_add(&c->filtered, 1);
@@ -588,6 +589,8 @@ static bool sip_store(struct worker *w, struct source_counters *c, unsigned sour
 
 static bool worker_sip(struct worker *w, struct source_counters *c, unsigned source, struct msg *m)
 {
+	bool is_padded = m->version == 1 || m->version == 2; /* perhaps: NULs behind it */
+	struct seen_key copy_key = { 0 };
 	struct sip s;
 
 	if (m->version != 0 && m->payload.at[0] == '{' &&
@@ -595,13 +598,15 @@ static bool worker_sip(struct worker *w, struct source_counters *c, unsigned sou
 		counter_add(&c->not_sip_content, 1);
 		return false;
 	}
+	if (!is_padded)
+		copy_key = decide_expect(w->decider, w->snapshot, m);
 	if (sip_parse(m->payload, &w->snapshot->names, &s) < 0) {
 		counter_add(&c->not_sip_content, 1);
 		return false;
 	}
-	if (m->version == 1 || m->version == 2)
+	if (is_padded)
 		m->payload = sip_trim_nul(m->payload, &s);
-	return sip_store(w, c, source, m, &s);
+	return sip_store(w, c, source, m, &s, copy_key);
 }
 
 static bool report_store(struct worker *w, struct source_counters *c, unsigned source,

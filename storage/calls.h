@@ -37,7 +37,7 @@ HT_MUST_CHECK int calls_new(struct rcu_table **out, uint32_t entries, unsigned t
 /** See rcu_table_entry_cost(). */
 uint64_t calls_entry_cost(void);
 
-/** The hash that the next two take: a batch is hashed, fetched (rcu_table_prefetch), looked up. */
+/** The hash that the next two take. */
 uint64_t calls_hash(const struct rcu_table *calls, struct view callid);
 
 /**

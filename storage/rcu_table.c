@@ -19,7 +19,11 @@
 #define ENTRY_ALIGN    64  /* a cache line */
 #define PREFETCH_LINES 2   /* of an entry: its head and the beginning of its key */
 #define LFHT_FLAGS     7UL /* liburcu's, in the low bits of a pointer to a node */
-#define ENTRIES_MAX    (1U << 30)
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25 /* Linux 6.1; younger than some C libraries */
+#endif
+#define HUGE_PAGE   (2UL << 20)
+#define ENTRIES_MAX (1U << 30)
 
 /* A chain on its way through a grace period. */
 struct retire {
@@ -367,20 +371,15 @@ static void node_prefetch(const struct cds_lfht_node *node)
 		__builtin_prefetch((const uint8_t *)node + (size_t)line * ENTRY_ALIGN);
 }
 
-/* The second entry as well: where a bucket has none or one, it is what tells that. */
-void rcu_table_prefetch(const struct rcu_table *t, const uint64_t *hash, unsigned n)
+void rcu_table_prefetch_bucket(const struct rcu_table *t, uint64_t hash)
+{
+	__builtin_prefetch(bucket_of(t, hash));
+}
+
+void rcu_table_prefetch_entry(const struct rcu_table *t, uint64_t hash)
 {
 	RCU_ASSERT_READING();
-	for (unsigned i = 0; i < n; i++)
-		__builtin_prefetch(bucket_of(t, hash[i]));
-	for (unsigned i = 0; i < n; i++)
-		node_prefetch(node_behind(bucket_of(t, hash[i])));
-	for (unsigned i = 0; i < n; i++) {
-		const struct cds_lfht_node *first = node_behind(bucket_of(t, hash[i]));
-
-		if (first)
-			node_prefetch(node_behind(first));
-	}
+	node_prefetch(node_behind(bucket_of(t, hash)));
 }
 
 /* ---- sweep and list ---- */
@@ -533,6 +532,20 @@ static void sizes_set(struct rcu_table *t, const struct rcu_table_options *o)
 	atomic_init(&t->free, t->places);
 }
 
+/*
+ * The buckets, which are all there from the beginning, in huge pages if the kernel (6.1) does it:
+ * to find the page of one takes as long as to fetch it otherwise.
+ */
+static void buckets_collapse(struct rcu_table *t)
+{
+	uint8_t *at = (uint8_t *)cds_lfht_mm_mmap.bucket_at(t->lookup.ht, 0);
+	size_t bytes = (t->bucket_mask + 1) * sizeof(struct cds_lfht_node);
+	size_t before = (size_t) - (uintptr_t)at % HUGE_PAGE;
+
+	if (bytes > before)
+		(void)madvise(at + before, (bytes - before) / HUGE_PAGE * HUGE_PAGE, MADV_COLLAPSE);
+}
+
 static int parts_make(struct rcu_table *t)
 {
 	uint64_t buckets = t->bucket_mask + 1;
@@ -559,7 +572,10 @@ static int parts_make(struct rcu_table *t)
 	/* by its full name, because it says which memory the buckets get: see bucket_of() */
 	t->lookup.ht = _cds_lfht_new(buckets, buckets, buckets, 0, &cds_lfht_mm_mmap,
 				     &urcu_memb_flavor, NULL);
-	return t->lookup.ht ? HT_OK : -ENOMEM;
+	if (!t->lookup.ht)
+		return -ENOMEM;
+	buckets_collapse(t);
+	return HT_OK;
 }
 
 int rcu_table_new(struct rcu_table **out, const struct rcu_table_options *o)

@@ -83,10 +83,11 @@ uint64_t rcu_table_hash(const struct rcu_table *t, const void *at, size_t len);
 uint64_t rcu_table_seed(const struct rcu_table *t);
 
 /**
- * Begin to fetch what looking up these hashes will read; each of the two may be left out. A batch
- * is fetched in full before the first of it is looked up. Inside a read-side section.
+ * Begin to fetch what looking up a hash will read: first the bucket; then, when that has had its
+ * time, what hangs on it. Either may be left out. The second one inside a read-side section.
  */
-void rcu_table_prefetch(const struct rcu_table *t, const uint64_t *hash, unsigned n);
+void rcu_table_prefetch_bucket(const struct rcu_table *t, uint64_t hash);
+void rcu_table_prefetch_entry(const struct rcu_table *t, uint64_t hash);
 
 /* What a lookup needs: the first member of struct rcu_table, seen here for the hot loop alone. */
 struct rcu_table_lookup {
@@ -96,7 +97,7 @@ struct rcu_table_lookup {
 
 /**
  * NULL if it is not there; else valid until the read-side section ends. Inside one, which is not
- * asked for here (a fifth of a lookup): rcu_table_prefetch() asks once per batch.
+ * asked for here (a fifth of a lookup).
  */
 static inline struct rcu_entry *rcu_table_find(const struct rcu_table *t, uint64_t hash,
 					       const void *key)

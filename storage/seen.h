@@ -63,7 +63,7 @@ uint64_t seen_entry_cost(void);
 
 /**
  * Hop and hash of a message: source, destination and transport, for TCP and what runs over it
- * without ports. Its `low` is what rcu_table_prefetch() takes. Threads: any.
+ * without ports. Its `low` is the table's hash, for rcu_table_prefetch_bucket(). Threads: any.
  */
 struct seen_key seen_key(const struct rcu_table *seen, const struct msg *m);
 

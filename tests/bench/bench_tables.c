@@ -177,6 +177,14 @@ static struct call *put(struct size *s, unsigned thread, uint64_t n, uint32_t no
 	return call;
 }
 
+static void fetch(const struct rcu_table *t, const uint64_t hash[BATCH])
+{
+	for (unsigned k = 0; k < BATCH; k++)
+		rcu_table_prefetch_bucket(t, hash[k]);
+	for (unsigned k = 0; k < BATCH; k++)
+		rcu_table_prefetch_entry(t, hash[k]);
+}
+
 static double our_lookups(struct size *s, unsigned n, bool is_fetched)
 {
 	double begin = cpu_ns();
@@ -187,7 +195,7 @@ static double our_lookups(struct size *s, unsigned n, bool is_fetched)
 		for (unsigned k = 0; k < BATCH; k++)
 			hash[k] = calls_hash(s->calls, id_view(&s->asked[(i + k) % ASKED]));
 		if (is_fetched)
-			rcu_table_prefetch(s->calls, hash, BATCH);
+			fetch(s->calls, hash);
 		for (unsigned k = 0; k < BATCH; k++) {
 			struct view v = id_view(&s->asked[(i + k) % ASKED]);
 
@@ -243,7 +251,7 @@ static double messages(struct size *s, unsigned n)
 			hash[k] = calls_hash(s->calls, sip[k].callid);
 		}
 		rcu_read_begin();
-		rcu_table_prefetch(s->calls, hash, BATCH);
+		fetch(s->calls, hash);
 		for (unsigned k = 0; k < BATCH; k++) {
 			struct call *call = calls_find(s->calls, hash[k], sip[k].callid, i);
 
@@ -285,7 +293,7 @@ static double copies(struct size *s, unsigned n)
 			hash[k] = copy[k].key.low;
 		}
 		rcu_read_begin();
-		rcu_table_prefetch(s->seen, hash, BATCH);
+		fetch(s->seen, hash);
 		for (unsigned k = 0; k < BATCH; k++)
 			sink += seen_judge(th, &counters, &copy[k], 5000, (uint32_t)(number >> 10));
 		rcu_read_end();

@@ -2,7 +2,8 @@
  * Any octets as a captured frame: the first says the link type, or that a known datagram is to be
  * wrapped as the octets behind it say. Properties: what is found lies within the frame and nests no
  * deeper than said; a frame of which less was captured gives the same or nothing; a wrapped
- * datagram is found exactly, unless there are too many tunnels around it.
+ * datagram is found exactly, unless there are too many tunnels around it; a glance that finds a
+ * datagram finds what the layers do.
  */
 #undef NDEBUG
 #include <assert.h>
@@ -63,6 +64,19 @@ static bool is_addr_same(const struct addr *a, const struct addr *b)
 	return a->family == b->family && a->port == b->port && memcmp(a->ip, b->ip, 16) == 0;
 }
 
+/* What a glance finds is there. */
+static void check_glance(const struct captured *in, const struct decoded *d)
+{
+	struct glance g;
+
+	if (!decode_glance(in, &g))
+		return;
+	assert(d->kind == DECODED_UDP && d->depth == 0);
+	assert(g.src_port == d->src.port && g.dst_port == d->dst.port);
+	assert(g.payload.len == d->payload.len);
+	assert(g.payload.len == 0 || g.payload.at == d->payload.at);
+}
+
 /* Decode an exact-size copy of the first @p captured octets. @return where the payload begins. */
 static size_t decode_copy(const uint8_t *frame, size_t captured, size_t wire_len, uint16_t link,
 			  struct decoded *out)
@@ -79,6 +93,7 @@ static size_t decode_copy(const uint8_t *frame, size_t captured, size_t wire_len
 	memset(out, 0xa5, sizeof(*out));
 	decode_packet(&in, out);
 	check_found(out, in.bytes);
+	check_glance(&in, out);
 	if (out->payload.len)
 		at = (size_t)(out->payload.at - copy - 1);
 	free(copy);

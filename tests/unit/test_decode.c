@@ -14,6 +14,23 @@
 #define ROWS(table) ((int)(sizeof(table) / sizeof((table)[0])))
 #define TEXT	    "OPTIONS sip:a@b SIP/2.0\r\n\r\n"
 
+/* What a glance says, decode_packet() says. @return something was found. */
+static bool check_glance(const struct captured *in, const struct decoded *d)
+{
+	struct glance g;
+
+	if (!decode_glance(in, &g))
+		return false;
+	ck_assert_int_eq(d->kind, DECODED_UDP);
+	ck_assert_uint_eq(d->depth, 0);
+	ck_assert_uint_eq(g.src_port, d->src.port);
+	ck_assert_uint_eq(g.dst_port, d->dst.port);
+	ck_assert_uint_eq(g.payload.len, d->payload.len);
+	if (g.payload.len)
+		ck_assert_ptr_eq(g.payload.at, d->payload.at);
+	return true;
+}
+
 /* Decode the first @p captured octets of @p wire_len; what is found is copied to @p text. */
 static struct decoded decode(const uint8_t *bytes, size_t captured, size_t wire_len, uint16_t link,
 			     uint8_t *text)
@@ -30,6 +47,7 @@ static struct decoded decode(const uint8_t *bytes, size_t captured, size_t wire_
 	memcpy(copy + 1, bytes, captured);
 	memset(&out, 0xa5, sizeof(out));
 	decode_packet(&in, &out);
+	(void)check_glance(&in, &out);
 	ck_assert_int_eq(out.kind == DECODED_NONE, out.reason != DECODE_FOUND);
 	ck_assert(out.depth <= DECODE_DEPTH_MOST);
 	if (out.kind != DECODED_NONE) {
@@ -316,6 +334,43 @@ START_TEST(ip4_header_with_one_octet_changed)
 	made_at(&m)[ip4_odd[_i].at] = ip4_odd[_i].value;
 	d = decode_made(&m, LINK_IPV4);
 	ck_assert_str_eq(decode_reason_name(d.reason), decode_reason_name(ip4_odd[_i].reason));
+}
+END_TEST
+
+/* A plain datagram is seen; with any value of any octet of its headers the two agree. */
+START_TEST(glance_agrees_with_the_layers)
+{
+	struct made m = inner4();
+	unsigned seen = 0;
+
+	made_ethernet(&m, 0x0800);
+	for (size_t at = 0; at < 14 + 20 + 8; at++) {
+		uint8_t was = made_at(&m)[at];
+
+		for (unsigned value = 0; value < 256; value++) {
+			struct captured in = { .bytes = { made_at(&m), (uint32_t)m.len },
+					       .wire_len = (uint32_t)m.len,
+					       .link = LINK_ETHERNET };
+			struct decoded d;
+			bool is_seen;
+
+			made_at(&m)[at] = (uint8_t)value;
+			decode_packet(&in, &d);
+			is_seen = check_glance(&in, &d);
+			ck_assert(is_seen || value != was);
+			seen += is_seen;
+			in.wire_len++;
+			ck_assert(!decode_glance(&in, &(struct glance){ 0 }));
+			in.wire_len--;
+			in.link = LINK_RAW;
+			ck_assert(!decode_glance(&in, &(struct glance){ 0 }));
+		}
+		made_at(&m)[at] = was;
+	}
+	/* both MACs (12), type of service, number (2), bits 6 and 7 of the place, time to live,
+	   checksum (2), addresses (8), ports (4, but for those of tunnels) and checksum (2) are
+	   free */
+	ck_assert_uint_gt(seen, (12 + 1 + 2 + 1 + 2 + 8 + 3 + 2) * 256);
 }
 END_TEST
 
@@ -1079,6 +1134,7 @@ static void add_transport_tests(Suite *s)
 {
 	TCase *t = tcase_create("transport");
 
+	tcase_add_test(t, glance_agrees_with_the_layers);
 	tcase_add_loop_test(t, udp_length_against_what_is_there, 0, ROWS(udp_lengths));
 	tcase_add_test(t, tcp_segments_with_options);
 	tcase_add_test(t, tcp_segment_of_nothing_but_flags);

@@ -442,7 +442,10 @@ START_TEST(prefetch_changes_nothing)
 			put_alone(key, 1);
 	}
 	rcu_read_begin();
-	rcu_table_prefetch(table, hash, 32);
+	for (uint64_t key = 0; key < 32; key++) {
+		rcu_table_prefetch_bucket(table, hash[key]);
+		rcu_table_prefetch_entry(table, hash[key]);
+	}
 	for (uint64_t key = 0; key < 32; key++)
 		ck_assert_int_eq(find(key) != NULL, key % 2 == 1);
 	rcu_read_end();
