@@ -21,6 +21,7 @@
 #include "capture/client.h"
 #include "capture/decide.h"
 #include "capture/first.h"
+#include "capture/host_watch.h"
 #include "capture/memory.h"
 #include "capture/mirror.h"
 #include "capture/snapshot.h"
@@ -85,6 +86,7 @@ struct server {
 	struct agents *agents;
 
 	struct thread hep_thread[MAX_HEP_THREADS], spool_thread;
+	struct host_watch *host_watch; /* NULL: nobody looks at the host */
 	_Atomic bool is_receiving;
 	struct stats_sources stats;
 	struct memory memory;
@@ -486,6 +488,9 @@ static void stats_setup(struct server *s)
 	tables_tell(s->tables, st);
 	st->started_us = s->started_us;
 	st->memory = stats_memory;
+	st->host = host_watch_print;
+	st->findings = host_watch_findings;
+	st->host_ctx = s->host_watch;
 	st->is_receiving = &s->is_receiving;
 	st->agents = s->agents;
 	st->control.capture = control_switch;
@@ -500,6 +505,9 @@ static void stats_setup(struct server *s)
 	for (unsigned i = 0; i < s->store.writer_count; i++)
 		stats_add_thread(st, s->store.db_thread[i].name, s->store.db_thread[i].id);
 	stats_add_thread(st, s->store.admin_thread.name, s->store.admin_thread.id);
+	if (s->host_watch)
+		stats_add_thread(st, host_watch_thread(s->host_watch)->name,
+				 host_watch_thread(s->host_watch)->id);
 }
 
 /* ---- start and stop ---- */
@@ -520,6 +528,15 @@ static int threads_start(struct server *s)
 	if (err < 0)
 		log_error("threads: cannot start: %s", ht_strerror(err));
 	return err;
+}
+
+/* Once all threads are where they are to be. A server can do without. */
+static void watch_start(struct server *s)
+{
+	int err = host_watch_start(&s->host_watch, s->conf, s->mirror);
+
+	if (err < 0)
+		log_warning("host: not watched: %s", ht_strerror(err));
 }
 
 static void threads_stop(struct server *s)
@@ -564,6 +581,7 @@ static void server_fini(struct server *s)
 {
 	http_close(s->http);
 	notify_free(s->stats.notify);
+	host_watch_stop(s->host_watch);
 	for (int i = 0; i < 4; i++)
 		if (s->signal_event[i])
 			event_free(s->signal_event[i]);
@@ -828,6 +846,8 @@ int server_run(const struct conf *conf)
 	if (err == HT_OK) {
 		signals_block(&mask);
 		err = threads_start(s);
+		if (err == HT_OK)
+			watch_start(s);
 		memory_setup(s);
 		stats_setup(s);
 		if (err == HT_OK)

@@ -35,7 +35,7 @@ only event2/http.h web-sql/http.c web-sql/subscribers.c
 for page in conf/man/*; do
 	out=$(groff -ww -man -Tutf8 "$page" 2>&1 >/dev/null) && [ -z "$out" ] || bad "$page: $out"
 done
-for metric in $(grep -oh '"heptap_[a-z_]*' web-sql/*.c conf/counters.h | tr -d '"' | sed 's/_\(bucket\|sum\|count\)$//' | sort -u); do
+for metric in $(grep -oh '"heptap_[a-z_]*' web-sql/*.c tune/watch*.[ch] conf/counters.h | tr -d '"' | sed 's/_\(bucket\|sum\|count\)$//' | sort -u); do
 	grep -q "$metric" README.md || bad "README.md does not say what $metric counts"
 done
 while IFS= read -r long; do bad "$long"; done < <(awk 'length($0) > 110 { print FILENAME ":" FNR ": line of " length($0) " characters" }' \

@@ -513,6 +513,28 @@ static void metrics_process(struct evbuffer *out, const struct stats_sources *fr
 	evbuffer_add_printf(out, "heptap_build_info{version=\"%s\"} 1\n", HEPTAP_VERSION);
 }
 
+/* What is known of the host is not ours to name. */
+static void metrics_host(struct evbuffer *out, const struct stats_sources *from,
+			 const struct stats *st)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *to;
+
+	family(out, "heptap_host_finding", "gauge",
+	       "1 while something is wrong with the host, by what it is");
+	for (unsigned i = 0; i < st->finding_count; i++)
+		evbuffer_add_printf(out, "heptap_host_finding{finding=\"%s\"} %d\n",
+				    st->findings[i].name, st->findings[i].is_on);
+	to = from->host ? open_memstream(&text, &len) : NULL;
+	if (!to)
+		return;
+	from->host(from->host_ctx, to);
+	if (fclose(to) == 0)
+		evbuffer_add(out, text, len);
+	free(text);
+}
+
 static int answer_metrics(void *ctx, const char *rest, struct evbuffer *out, const char **type)
 {
 	const struct stats_sources *from = ctx;
@@ -538,6 +560,7 @@ static int answer_metrics(void *ctx, const char *rest, struct evbuffer *out, con
 	metrics_rotation(out, from->rotate);
 	metrics_memory(out, &st);
 	metrics_process(out, from);
+	metrics_host(out, from, &st);
 	return 200;
 }
 
@@ -625,6 +648,18 @@ static json_t *status_memory(const struct stats *st)
 			 groups);
 }
 
+static json_t *status_host(const struct stats *st)
+{
+	json_t *findings = json_array();
+
+	for (unsigned i = 0; i < st->finding_count; i++)
+		if (st->findings[i].is_on)
+			json_array_append_new(findings,
+					      json_pack("{ssss}", "finding", st->findings[i].name,
+							"text", st->findings[i].text));
+	return findings;
+}
+
 static int answer_status(void *ctx, const char *rest, struct evbuffer *out, const char **type)
 {
 	const struct stats_sources *from = ctx;
@@ -640,15 +675,16 @@ static int answer_status(void *ctx, const char *rest, struct evbuffer *out, cons
 				      json_pack("{sssoso}", "name", from->source_name[i], "packets",
 						status_packets(&st.source[i]), "messages",
 						status_messages(&st.source[i])));
-	root = json_pack("{sssssIsbsbsbsososososIsos{sfsf}}", "version", HEPTAP_VERSION, "node",
+	root = json_pack("{sssssIsbsbsbsososososIsosos{sfsf}}", "version", HEPTAP_VERSION, "node",
 			 from->node, "uptime_s",
 			 (json_int_t)((clock_wall_us() - from->started_us) / 1000000), "receiving",
 			 atomic_load(from->is_receiving), "storing", st.is_db_up, "spooling",
 			 st.is_spool_ok, "packets", status_packets(&st.all), "messages",
 			 status_messages(&st.all), "rows", status_rows(&st), "sources", sources,
 			 "spool_bytes", (json_int_t)st.spool_bytes, "memory", status_memory(&st),
-			 "pressure", shed_reason[SHED_MEMORY], st.pressure[SHED_MEMORY],
-			 shed_reason[SHED_SPOOL], st.pressure[SHED_SPOOL]);
+			 "host", status_host(&st), "pressure", shed_reason[SHED_MEMORY],
+			 st.pressure[SHED_MEMORY], shed_reason[SHED_SPOOL],
+			 st.pressure[SHED_SPOOL]);
 	text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
 	json_decref(root);
 	if (!text)

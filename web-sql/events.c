@@ -18,6 +18,7 @@ struct state {
 	bool is_db_up, is_spool_ok, has_reserve;
 	unsigned shed_class; /* the highest that the spool sheds; 0: none */
 	bool is_high[STATS_MAX_MEMORY];
+	bool is_found[STATS_MAX_FINDINGS];
 };
 
 static const struct state all_well = { .is_db_up = true, .is_spool_ok = true, .has_reserve = true };
@@ -136,6 +137,8 @@ static void state_take(struct events *e, const struct stats *st, struct events_t
 	};
 	for (unsigned i = 0; i < st->memory_count; i++)
 		out->is_high[i] = st->memory[i].is_high;
+	for (unsigned i = 0; i < st->finding_count; i++)
+		out->is_found[i] = st->findings[i].is_on;
 }
 
 static bool spool_is_well(const struct state *s)
@@ -185,6 +188,18 @@ static void memory_compare(struct events *e, const struct state *was, const stru
 	}
 }
 
+static void host_compare(struct events *e, const struct state *was, const struct state *is,
+			 const struct stats *st, uint64_t wall_us, struct events_to to)
+{
+	for (unsigned i = 0; i < st->finding_count; i++) {
+		const struct stats_finding *f = &st->findings[i];
+
+		if (was->is_found[i] != is->is_found[i])
+			tell(e, to, is->is_found[i] ? "host_finding" : "host_normal", wall_us,
+			     json_pack("{ssso}", "finding", f->name, "text", json_text(f->text)));
+	}
+}
+
 static void state_compare(struct events *e, const struct state *was, const struct state *is,
 			  const struct stats *st, uint64_t wall_us, struct events_to to)
 {
@@ -193,6 +208,7 @@ static void state_compare(struct events *e, const struct state *was, const struc
 		     json_pack("{sI}", "rows_in_spool", (json_int_t)st->in_spool));
 	spool_compare(e, was, is, st, wall_us, to);
 	memory_compare(e, was, is, st, wall_us, to);
+	host_compare(e, was, is, st, wall_us, to);
 }
 
 /* ---- losses ---- */

@@ -201,6 +201,7 @@ void stats_take(const struct stats_sources *from, struct stats *out)
 		for (unsigned t = 0; t < 256; t++)
 			out->types[t] += counter_get(&from->types(from->ctx, w)[t]);
 	out->memory_count = from->memory ? from->memory(from->ctx, out->memory) : 0;
+	out->finding_count = from->findings ? from->findings(from->host_ctx, out->findings) : 0;
 	behind_spool = out->stored + out->rejected + out->lost_damage;
 	out->in_spool = out->rows_appended + out->recovered + out->rewound - behind_spool;
 	out->in_memory = out->all.rows_made - out->rows_appended - out->lost_shutdown;

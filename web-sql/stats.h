@@ -32,11 +32,13 @@ struct agents;
 struct notify;
 struct spool;
 
-#define STATS_MAX_THREADS 96
-#define STATS_MAX_ENDS	  48 /* of packets */
-#define STATS_MAX_EVENTS  64
-#define STATS_MAX_MEMORY  16
-#define STATS_TABLES	  3
+#define STATS_MAX_THREADS  96
+#define STATS_MAX_ENDS	   48 /* of packets */
+#define STATS_MAX_EVENTS   64
+#define STATS_MAX_MEMORY   16
+#define STATS_TABLES	   3
+#define STATS_MAX_FINDINGS 24
+#define STATS_FINDING_TEXT 400
 
 /* Packets of one source that captures:
  * seen = kernel_dropped + not_for_us + held + incomplete + carriers. */
@@ -74,6 +76,13 @@ struct stats_memory {
 	bool is_high;	    /* used passed 80 % of the limit, and is not below 70 % since */
 };
 
+/* What may be wrong with the host. */
+struct stats_finding {
+	const char *name;
+	bool is_on;
+	char text[STATS_FINDING_TEXT]; /* as it was when it began */
+};
+
 /* Where the numbers are. Set up before threads start, then constant. */
 struct stats_sources {
 	unsigned source_count, worker_count, writer_count;
@@ -107,6 +116,11 @@ struct stats_sources {
 		const char *name;
 		clockid_t cpu;
 	} thread[STATS_MAX_THREADS];
+	/* Prometheus text of the host, and what is wrong with it: fills at most
+	 * STATS_MAX_FINDINGS. NULL: nobody looks. */
+	void (*host)(void *host_ctx, FILE *to);
+	unsigned (*findings)(void *host_ctx, struct stats_finding *out);
+	void *host_ctx;
 	const _Atomic bool *is_receiving;
 	struct agents *agents;
 	struct notify *notify; /* who is told of events */
@@ -163,6 +177,8 @@ struct stats {
 	double pressure[SHED_REASONS]; /* 0 to 1 */
 	struct stats_memory memory[STATS_MAX_MEMORY];
 	unsigned memory_count;
+	struct stats_finding findings[STATS_MAX_FINDINGS];
+	unsigned finding_count;
 	bool is_db_up, is_spool_ok, has_spool_reserve;
 	unsigned unread; /* streams of earlier starts that are not counted in in_spool yet */
 };

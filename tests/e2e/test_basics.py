@@ -32,7 +32,7 @@ def test_thread_names(world):
     names = sorted((t / "comm").read_text().strip() for t in tasks.iterdir())
     if "tsan" in h.binary and names.count("heptap") == 2:
         names.remove("heptap")  # ThreadSanitizer's own thread
-    check_equal(names, ["heptap", "ht-admin", "ht-db-0", "ht-db-1", "ht-hep-0", "ht-hep-1", "ht-hep-2", "ht-rcu", "ht-spool", "ht-stat"],
+    check_equal(names, ["heptap", "ht-admin", "ht-db-0", "ht-db-1", "ht-hep-0", "ht-hep-1", "ht-hep-2", "ht-rcu", "ht-spool", "ht-stat", "ht-watch"],
                 "thread names")
     h.stop()
 

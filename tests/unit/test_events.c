@@ -320,6 +320,26 @@ START_TEST(each_group_of_memory_has_its_own)
 }
 END_TEST
 
+START_TEST(each_finding_about_the_host_has_its_own)
+{
+	st.finding_count = 2;
+	st.findings[0] = (struct stats_finding){ .name = "nic_drops" };
+	st.findings[1] = (struct stats_finding){ .name = "swapped", .text = "5 MiB \xff" };
+	ck_assert_str_eq(look(), "");
+	st.findings[1].is_on = true;
+	ck_assert_str_eq(look(), "host_finding ");
+	ck_assert_str_eq(string(0, "finding"), "swapped");
+	ck_assert_str_eq(string(0, "text"), "5 MiB ?");
+	ck_assert_str_eq(look(), "");
+	st.findings[0].is_on = true;
+	st.findings[1].is_on = false;
+	ck_assert_str_eq(look(), "host_finding host_normal ");
+	ck_assert_str_eq(string(0, "finding"), "nic_drops");
+	ck_assert_str_eq(string(1, "finding"), "swapped");
+	ck_assert_str_eq(wrong(), "host_finding ");
+}
+END_TEST
+
 /* ---- agents ---- */
 
 static void hear_kind(uint32_t n, bool is_accepted)
@@ -491,6 +511,7 @@ int main(void)
 	tcase_add_test(t, each_class_that_the_spool_sheds_is_told_once);
 	tcase_add_test(t, spool_is_normal_when_all_of_it_is);
 	tcase_add_test(t, each_group_of_memory_has_its_own);
+	tcase_add_test(t, each_finding_about_the_host_has_its_own);
 	tcase_add_test(t, silent_agent_is_told_once_and_when_it_is_back);
 	tcase_add_test(t, who_never_sent_what_was_stored_is_not_missed);
 	tcase_add_test(t, agent_that_is_forgotten_is_not_back);
