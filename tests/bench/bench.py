@@ -9,6 +9,8 @@
 (f) the same as (b) and (d) for the mix of all recorded senders: HEP 1, 2 and 3, compressed, RTCP and logs among SIP
 (r) the table of calls against a bare cds_lfht with nodes of the same size; a batch of messages at 4 million calls against 1,000; two
     readers against one by CPU time while a writer inserts; 6 GB of memory
+(s) a server with `tune.mode: auto` against `off`, which is told nothing else: CPU of a message from socket to commit, what the kernel drops
+    of a load beyond what both take
 """
 import argparse
 import os
@@ -242,6 +244,51 @@ class Bench:
         print(f"({letter}) CPU seconds per million messages at {rate}/s, socket to commit: heptap {own:.2f} (aim: at most 5.5), mariadbd {server:.2f}; "
               + ", ".join(f"{t} {v:.2f}" for t, v in threads.items() if v >= 0.01))
 
+    def placed(self, steady=20_000, burst=150_000, seconds=4):
+        """HEP alone: no interrupt is moved for it, only threads are."""
+        if not hasattr(self, "db"):
+            self.database()
+        figures = {mode: [] for mode in ("auto", "off")}
+        for turn in range(self.pairs):
+            for mode in figures:
+                figures[mode].append(self.placed_once(f"s{mode}{turn}", mode, steady, burst, seconds))
+        for mode, found in figures.items():
+            own, lost, cpu = (statistics.median(f[i] for f in found) for i in range(3))
+            print(f"(s) tune.mode {mode}: {own:.2f} CPU seconds per million messages at {steady}/s, socket to commit; at {burst}/s the kernel "
+                  f"drops {lost:.2%}, and the threads that receive take {cpu:.2f} s per million")
+        pairs = [[(a[i], b[i]) for a, b in zip(figures["auto"], figures["off"])] for i in (0, 2)]
+        show("(s) CPU from socket to commit, auto / off", pairs[0], "at most", 1)
+        show("(s) CPU of the threads that receive, auto / off", pairs[1], "at most", 1)
+
+    def placed_once(self, name, mode, steady, burst, seconds):
+        h = lib.Heptap(self.build / "heptap", self.folder / name, self.db.socket, top=f"tune: {{ mode: {mode} }}", storage="writers: 1")
+        h.install()
+        self.empty(self.db)
+        h.start()
+        count = steady * seconds
+        self.warm(count)
+        own = process_cpu(h.process.pid)
+        self.tool("bench_send", self.file, h.port, count, steady)
+        h.wait_at_rest(count)
+        own = (process_cpu(h.process.pid) - own) / count * 1e6
+        h.stop()
+        shutil.rmtree(h.folder)
+        return own, *self.placed_burst(name, mode, burst, seconds)
+
+    def placed_burst(self, name, mode, rate, seconds):
+        """Without a database, which would take most of both cores."""
+        h = lib.Heptap(self.build / "heptap", self.folder / f"{name}b", "/nonexistent", top=f"tune: {{ mode: {mode} }}")
+        h.start()
+        count = rate * seconds
+        self.warm(count)
+        self.tool("bench_send", self.file, h.port, count, rate)
+        seen = lambda m: m.sum("heptap_received_total") + m.sum("heptap_kernel_dropped_total")
+        m = lib.wait_until(lambda: (lambda m: m if seen(m) >= count else None)(h.metrics()), 30, h.summary)
+        cpu = sum(v for k, v in m.values.items() if k.startswith('heptap_thread_cpu_seconds_total{thread="ht-hep'))
+        h.stop()
+        shutil.rmtree(h.folder)
+        return m.sum("heptap_kernel_dropped_total") / count, cpu / m.sum("heptap_received_total") * 1e6
+
     def end(self):
         if hasattr(self, "db"):
             self.db.stop()
@@ -251,13 +298,13 @@ def main():
     p = argparse.ArgumentParser()
     p.add_argument("--build", required=True)
     p.add_argument("--pairs", type=int, default=5)
-    p.add_argument("--only", default="abcdefqr")
+    p.add_argument("--only", default="abcdefqrs")
     options = p.parse_args()
     folder = tempfile.mkdtemp(prefix="heptap-bench-")
     bench = Bench(options.build, folder, options.pairs)
     try:
         for letter, run in (("a", bench.rows), ("b", bench.receivers), ("c", bench.drain), ("d", bench.steady), ("e", bench.tcp), ("f", bench.mix),
-                            ("q", bench.rules), ("r", bench.tables)):
+                            ("q", bench.rules), ("r", bench.tables), ("s", bench.placed)):
             if letter in options.only:
                 run()
     finally:

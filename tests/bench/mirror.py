@@ -7,6 +7,8 @@
 (o) packets that the kernel drops when they are sent as fast as they go, against the same loop
 (p) time of `heptap import`, from its start to the last row committed, against `tcpdump -r FILE -w /dev/null`, file in the page cache: one packet,
     for start and end; RTP alone; one SIP to 1000 and to 50 RTP; SIP alone, where it is the database that is measured
+(t) SIP with `tune.mode: auto` against `off`: CPU per packet of ht-cap-0 at the same rate, and drops as fast as it goes. A veth pair has no
+    interrupts: only threads are placed
 """
 import argparse
 import ctypes
@@ -150,11 +152,11 @@ class Mirror(bench.Bench):
         lib.check_equal(int(taken) + int(dropped), count, "packets of the bare loop")
         return float(cpu) / int(taken) * 1e6, int(dropped) / count, speed
 
-    def ours(self, mix, count, rate, ring=RING):
+    def ours(self, mix, count, rate, ring=RING, mode="auto"):
         """The same, and the share that was shed."""
         bpf = f", bpf: '{mix.bpf}'" if mix.bpf else ""
         h = lib.Heptap(self.build / "heptap", self.folder / "server", "/nonexistent",
-                       top=f"hep_threads: 1\ncapture: [{{ name: mirror, interface: mirror0, threads: 1, ring: {ring >> 20}M{bpf} }}]")
+                       top=f"tune: {{ mode: {mode} }}\nhep_threads: 1\ncapture: [{{ name: mirror, interface: mirror0, threads: 1, ring: {ring >> 20}M{bpf} }}]")
         h.start()
         self.warm(int(count * mix.share))
         cpu = lambda m: m.values['heptap_thread_cpu_seconds_total{thread="ht-cap-0"}']
@@ -192,6 +194,15 @@ class Mirror(bench.Bench):
             print(f"(o) {mix.name} as fast as it goes, {n} packets: heptap drops {middle(ours, 1):.2%} at {middle(ours, 2):.0f}/s and sheds "
                   f"{middle(ours, 3):.2%}, bare ring drops {middle(bare, 1):.2%} at {middle(bare, 2):.0f}/s  (aim: none where the bare ring has none)")
 
+    def placed(self, seconds=3, burst=250_000):
+        mix = self.mixes["l"]
+        pairs = [[self.ours(mix, mix.rate * seconds, mix.rate, mode=mode)[0] for mode in ("auto", "off")] for _ in range(self.pairs)]
+        drops = [[self.ours(mix, burst, 0, mode=mode) for mode in ("auto", "off")] for _ in range(self.pairs)]
+        auto, off = ([statistics.median(d[i][k] for d in drops) for k in (1, 2)] for i in (0, 1))
+        bench.show(f"(t) {mix.name} at {mix.rate}/s, CPU per packet with tune.mode auto / off", pairs, "at most", 1)
+        print(f"(t) {mix.name} as fast as it goes, {burst} packets, rings of {RING >> 20} MiB: auto drops {auto[0]:.2%} at {auto[1]:.0f}/s, "
+              f"off {off[0]:.2%} at {off[1]:.0f}/s")
+
     def imports(self):
         """With statistics, as they are by default."""
         self.database()
@@ -228,10 +239,10 @@ def main():
     p = argparse.ArgumentParser()
     p.add_argument("--build", required=True)
     p.add_argument("--pairs", type=int, default=5)
-    p.add_argument("--only", default="lmnop")
+    p.add_argument("--only", default="lmnopt")
     options = p.parse_args()
     if not own_network():
-        print("(l) to (p) need a network namespace of their own, which this host does not allow")
+        print("(l) to (p) and (t) need a network namespace of their own, which this host does not allow")
         return
     folder, mirror = tempfile.mkdtemp(prefix="heptap-bench-"), None
     try:
@@ -243,6 +254,8 @@ def main():
             mirror.drops()
         if "p" in options.only:
             mirror.imports()
+        if "t" in options.only:
+            mirror.placed()
     finally:
         if mirror:
             mirror.end()
