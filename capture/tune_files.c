@@ -172,6 +172,26 @@ static void keep_rest(FILE *out, const char *old, const char *new)
 	}
 }
 
+/* Has the old text each setting of the new one? Its reasons are the better ones then: once a change
+ * is done the plan gives none any more. */
+static bool has_all(const char *old, const char *new)
+{
+	char name[128];
+
+	for (; *new; new = next_line(new)) {
+		size_t n = strcspn(new, "\n");
+		const char *at = old;
+
+		if (!name_of(new, name))
+			continue;
+		while (*at && (strcspn(at, "\n") != n || memcmp(at, new, n) != 0))
+			at = next_line(at);
+		if (!*at)
+			return false;
+	}
+	return true;
+}
+
 /* Takes @p text. */
 static int file_add(struct tune_files *f, const char *dir, const char *path, char *text,
 		    unsigned settings)
@@ -197,7 +217,7 @@ static int file_add(struct tune_files *f, const char *dir, const char *path, cha
 		free(old);
 		return HT_OK;
 	}
-	if (!settings) {
+	if (!settings || (old && has_all(old, text))) {
 		free(to->text);
 		to->text = old ? old : strdup("");
 		to->state = old ? FILE_SAME : FILE_EMPTY;
@@ -211,8 +231,6 @@ static int file_add(struct tune_files *f, const char *dir, const char *path, cha
 		free(text);
 		to->text = joined;
 	}
-	if (out && err == HT_OK && strcmp(joined, old) == 0)
-		to->state = FILE_SAME;
 	free(old);
 	return out ? err : -ENOMEM;
 }

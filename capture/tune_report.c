@@ -37,6 +37,14 @@ static const char *or_unknown(const char *value)
 	return value[0] ? value : "unknown";
 }
 
+/* What was not looked at is as it was. */
+static void print_values(const struct tune_change *c, const struct apply_result *got)
+{
+	printf("was %s, wanted %s", or_unknown(c->now), c->wanted);
+	if (got->now[0])
+		printf(", is %s", got->now);
+}
+
 static void print_result(const struct tune_report *r, const struct tune_change *c,
 			 const struct apply_result *got)
 {
@@ -44,9 +52,9 @@ static void print_result(const struct tune_report *r, const struct tune_change *
 
 	if (r->is_json)
 		return;
-	printf("%-10s  %s: was %s, wanted %s, is %s%s%s\n", report_state(r->verb, got->state),
-	       c->object, or_unknown(c->now), c->wanted, or_unknown(got->now), why[0] ? "; " : "",
-	       why);
+	printf("%-10s  %s: ", report_state(r->verb, got->state), c->object);
+	print_values(c, got);
+	printf("%s%s\n", why[0] ? "; " : "", why);
 	fflush(stdout); /* whoever looks on wants to know where it is */
 }
 
