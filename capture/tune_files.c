@@ -192,47 +192,58 @@ static bool has_all(const char *old, const char *new)
 	return true;
 }
 
+/* With a file of ours that is there. Takes @p old. */
+static int file_join(struct tune_file *f, char *old, unsigned settings)
+{
+	char *joined = NULL;
+	size_t size;
+	FILE *out;
+
+	if (!settings || has_all(old, f->text)) {
+		free(f->text);
+		f->text = old;
+		f->state = FILE_SAME;
+		return HT_OK;
+	}
+	out = open_memstream(&joined, &size);
+	if (out) {
+		fputs(f->text, out);
+		keep_rest(out, old, f->text);
+	}
+	free(old);
+	if (!out || fclose(out) != 0) {
+		free(joined);
+		return -ENOMEM;
+	}
+	free(f->text);
+	f->text = joined;
+	return HT_OK;
+}
+
 /* Takes @p text. */
 static int file_add(struct tune_files *f, const char *dir, const char *path, char *text,
 		    unsigned settings)
 {
 	struct tune_file *to = &f->list[f->count++];
-	char *old = NULL, *joined;
-	size_t size;
-	FILE *out;
-	int err = old_read(dir, path, &old);
+	char *old = NULL;
+	int err = dir ? old_read(dir, path, &old) : HT_OK;
 
 	*to = (struct tune_file){ .text = text };
 	snprintf(to->path, sizeof(to->path), "%s", path);
-	if (err < 0) {
+	if (err == HT_OK && old && is_ours(old))
+		return file_join(to, old, settings);
+	if (!settings) {
+		to->text[0] = '\0';
+		to->state = FILE_EMPTY;
+	} else if (err < 0 || old) {
 		to->state = FILE_REFUSED;
-		snprintf(to->note, sizeof(to->note), "what is there cannot be read: %s",
-			 ht_strerror(err));
-	} else if (old && !is_ours(old)) {
-		to->state = FILE_REFUSED;
-		snprintf(to->note, sizeof(to->note),
-			 "what is there was not made by heptap, and is left alone");
-	}
-	if (to->state == FILE_REFUSED || (!old && settings)) {
-		free(old);
-		return HT_OK;
-	}
-	if (!settings || (old && has_all(old, text))) {
-		free(to->text);
-		to->text = old ? old : strdup("");
-		to->state = old ? FILE_SAME : FILE_EMPTY;
-		return to->text ? HT_OK : -ENOMEM;
-	}
-	out = open_memstream(&joined, &size);
-	if (out) {
-		fputs(text, out);
-		keep_rest(out, old, text);
-		err = fclose(out) == 0 ? HT_OK : -ENOMEM;
-		free(text);
-		to->text = joined;
+		snprintf(to->note, sizeof(to->note), "%s%s",
+			 err < 0 ? "what is there cannot be read: "
+				 : "what is there was not made by heptap, and is left alone",
+			 err < 0 ? ht_strerror(err) : "");
 	}
 	free(old);
-	return out ? err : -ENOMEM;
+	return HT_OK;
 }
 
 /* ---- the files ---- */
@@ -521,6 +532,7 @@ int export_command(const struct conf *conf, const char *file, const struct tune_
 {
 	struct tune_wanted wanted = { 0 };
 	struct tune_files files = { 0 };
+	const char *dir = words->dir ? words->dir : words->root[0] ? NULL : "";
 	struct tuning t;
 	int err, code = EXIT_REFUSED;
 
@@ -530,8 +542,7 @@ int export_command(const struct conf *conf, const char *file, const struct tune_
 	if (err == HT_OK)
 		err = wanted_now(&wanted, t.plan, words->root);
 	if (err == HT_OK)
-		err = tune_files_make(&files, &t, conf, file, words->dir ? words->dir : words->root,
-				      &wanted);
+		err = tune_files_make(&files, &t, conf, file, dir, &wanted);
 	if (err == HT_OK)
 		code = files_say(&files, words);
 	else

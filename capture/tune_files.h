@@ -44,7 +44,7 @@ struct tune_files {
 };
 
 /**
- * @param dir  Below it the files are, or will be; "" for the host itself.
+ * @param dir  Below it the files are, or will be; "" for the host itself; NULL: nowhere.
  * @param file  Of the configuration, for the unit.
  * @return HT_OK, -ENOMEM; tune_files_fini() them in any case.
  */
