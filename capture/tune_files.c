@@ -389,7 +389,7 @@ static int file_place(const char *temporary, const char *path)
 	return HT_OK;
 }
 
-static int file_write(const char *dir, const struct tune_file *f)
+static int file_put(const char *dir, const struct tune_file *f)
 {
 	char path[PATH_MAX], temporary[PATH_MAX];
 	int err = path_make(path, dir, f->path), fd;
@@ -420,7 +420,7 @@ void tune_files_write(struct tune_files *f, const char *dir)
 
 		if (one->state != FILE_MADE)
 			continue;
-		err = file_write(dir, one);
+		err = file_put(dir, one);
 		one->state = err < 0 ? FILE_REFUSED : FILE_WRITTEN;
 		if (err < 0)
 			snprintf(one->note, sizeof(one->note), "%s", ht_strerror(err));
