@@ -9,10 +9,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tune/files.h"
 #include "tune/journal.h"
-#include "tune/rulings.h"
 #include "tune/reason.h"
-#include "tune/rooted.h"
+#include "tune/rulings.h"
 #include "tune/value.h"
 
 _Static_assert(TUNE_VALUE <= JOURNAL_VALUE && TUNE_OBJECT <= JOURNAL_OBJECT, "it fits");
@@ -233,9 +233,9 @@ static void change_make(struct work *w, const struct tune_change *c)
 
 static void where_we_are(const char *root, char boot[64], char network[64])
 {
-	if (rooted_read(root, "/proc/sys/kernel/random/boot_id", boot, 64) < 0)
+	if (file_value(root, "/proc/sys/kernel/random/boot_id", boot, 64) < 0)
 		snprintf(boot, 64, "recorded");
-	if (root[0] || readlink("/proc/self/ns/net", memset(network, 0, 64), 63) < 0)
+	if (root[0] || !file_link("", network, 64, "/proc/self/ns/net"))
 		snprintf(network, 64, "recorded");
 }
 

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "tune/rulings.h"
-#include "tune/rooted.h"
+#include "tune/files.h"
 #include "tune/value.h"
 
 #define UPPERS_DEEP 4 /* interfaces on interfaces */
@@ -23,23 +23,28 @@
 
 /* ---- other programs ---- */
 
+struct search {
+	const char *root, *name;
+	int pid;
+};
+
+static void look_at_process(void *ctx, const char *pid)
+{
+	struct search *s = ctx;
+	char path[64], comm[64];
+
+	snprintf(path, sizeof(path), "/proc/%.16s/comm", pid);
+	if (!s->pid && isdigit((unsigned char)pid[0]) &&
+	    file_value(s->root, path, comm, sizeof(comm)) >= 0 && strcmp(comm, s->name) == 0)
+		s->pid = atoi(pid);
+}
+
 static int process_find(const char *root, const char *name)
 {
-	char path[300], comm[64];
-	const struct dirent *d;
-	DIR *dir = rooted_list(root, "/proc");
-	int pid = 0;
+	struct search s = { .root = root, .name = name };
 
-	while (dir && !pid && (d = readdir(dir))) {
-		if (!isdigit((unsigned char)d->d_name[0]))
-			continue;
-		snprintf(path, sizeof(path), "/proc/%s/comm", d->d_name);
-		if (rooted_read(root, path, comm, sizeof(comm)) >= 0 && strcmp(comm, name) == 0)
-			pid = atoi(d->d_name);
-	}
-	if (dir)
-		closedir(dir);
-	return pid;
+	file_list(root, "/proc", look_at_process, &s);
+	return s.pid;
 }
 
 void guard_init(struct guard *g, const struct guard_options *options)
@@ -137,22 +142,18 @@ static bool has_default_route(const char *root, const char *nic)
 	char *text, *line, *rest, name[17], to[33], mask[17], length[3];
 	bool has = false;
 
-	if (rooted_read_all(root, "/proc/net/route", &text) >= 0) {
-		for (rest = text; (line = strsep(&rest, "\n"));)
-			has |= sscanf(line, "%16s %16s %*s %*s %*s %*s %*s %16s", name, to, mask) ==
-				       3 &&
-			       strcmp(to, "00000000") == 0 && strcmp(mask, "00000000") == 0 &&
-			       strcmp(name, nic) == 0;
-		free(text);
-	}
-	if (rooted_read_all(root, "/proc/net/ipv6_route", &text) >= 0) {
-		for (rest = text; (line = strsep(&rest, "\n"));)
-			has |= sscanf(line, "%32s %2s %*s %*s %*s %*s %*s %*s %*s %16s", to, length,
-				      name) == 3 &&
-			       strspn(to, "0") == 32 && strcmp(length, "00") == 0 &&
-			       strcmp(name, nic) == 0;
-		free(text);
-	}
+	rest = text = file_read_all(root, "/proc/net/route");
+	while ((line = strsep(&rest, "\n")))
+		has |= sscanf(line, "%16s %16s %*s %*s %*s %*s %*s %16s", name, to, mask) == 3 &&
+		       strcmp(to, "00000000") == 0 && strcmp(mask, "00000000") == 0 &&
+		       strcmp(name, nic) == 0;
+	free(text);
+	rest = text = file_read_all(root, "/proc/net/ipv6_route");
+	while ((line = strsep(&rest, "\n")))
+		has |= sscanf(line, "%32s %2s %*s %*s %*s %*s %*s %*s %*s %16s", to, length,
+			      name) == 3 &&
+		       strspn(to, "0") == 32 && strcmp(length, "00") == 0 && strcmp(name, nic) == 0;
+	free(text);
 	return has;
 }
 
@@ -181,24 +182,34 @@ static bool has_session(const char *nic)
 	return has;
 }
 
+struct climb {
+	const char *root;
+	int deep;
+	bool is;
+};
+
+static bool is_management(const char *root, const char *nic, int deep);
+
+static void look_at_upper(void *ctx, const char *name)
+{
+	struct climb *c = ctx;
+
+	if (!c->is && strncmp(name, "upper_", 6) == 0 && strlen(name) < 6 + 16)
+		c->is = is_management(c->root, name + 6, c->deep - 1);
+}
+
 /* It, or a bridge, bond or VLAN that is on it. */
 static bool is_management(const char *root, const char *nic, int deep)
 {
+	struct climb c = { .root = root, .deep = deep };
 	char path[64];
-	const struct dirent *d;
-	bool is = has_default_route(root, nic) || (!root[0] && has_session(nic));
-	DIR *dir;
 
-	if (is || !deep)
-		return is;
+	if (has_default_route(root, nic) || (!root[0] && has_session(nic)))
+		return true;
 	snprintf(path, sizeof(path), "/sys/class/net/%.16s/", nic);
-	dir = rooted_list(root, path);
-	while (dir && !is && (d = readdir(dir)))
-		is = strncmp(d->d_name, "upper_", 6) == 0 && strlen(d->d_name) < 6 + 16 &&
-		     is_management(root, d->d_name + 6, deep - 1);
-	if (dir)
-		closedir(dir);
-	return is;
+	if (deep)
+		file_list(root, path, look_at_upper, &c);
+	return c.is;
 }
 
 /* Its address as both sides tell it; indices may be the same by chance. */
@@ -210,7 +221,7 @@ static bool is_same_address(const char *nic)
 	int fd, err;
 
 	snprintf(path, sizeof(path), "/sys/class/net/%.16s/address", nic);
-	if (rooted_read("", path, shown, sizeof(shown)) != 17)
+	if (file_value("", path, shown, sizeof(shown)) != 17)
 		return true; /* none, or not of Ethernet */
 	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", nic);
 	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -234,7 +245,7 @@ static bool is_of_our_namespace(const char *root, const char *nic)
 	if (root[0])
 		return true;
 	snprintf(path, sizeof(path), "/sys/class/net/%.16s/ifindex", nic);
-	return index && rooted_read(root, path, text, sizeof(text)) > 0 &&
+	return index && file_value(root, path, text, sizeof(text)) > 0 &&
 	       strtoul(text, NULL, 10) == index && is_same_address(nic);
 }
 
@@ -242,20 +253,11 @@ static bool is_of_our_namespace(const char *root, const char *nic)
 static bool is_interrupt_of(const char *root, const char *nic, const char *irq)
 {
 	static const char *const places[] = { "device", "device/.." };
-	char path[128];
-	struct dirent *d;
-	bool is = false;
-	DIR *dir;
 
-	for (size_t i = 0; !is && i < sizeof(places) / sizeof(places[0]); i++) {
-		snprintf(path, sizeof(path), "/sys/class/net/%.16s/%s/msi_irqs", nic, places[i]);
-		dir = rooted_list(root, path);
-		while (dir && !is && (d = readdir(dir)))
-			is = strcmp(d->d_name, irq) == 0;
-		if (dir)
-			closedir(dir);
-	}
-	return is;
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++)
+		if (file_exists(root, "/sys/class/net/%.16s/%s/msi_irqs/%s", nic, places[i], irq))
+			return true;
+	return false;
 }
 
 static bool is_interface_ours(const struct guard_options *o, const struct tune_change *c, char *why)
@@ -267,7 +269,7 @@ static bool is_interface_ours(const struct guard_options *o, const struct tune_c
 	if (!is_named(o, c->nic))
 		return SAY("%s is not named in the configuration", c->nic);
 	snprintf(path, sizeof(path), "/sys/class/net/%s/ifindex", c->nic);
-	if (rooted_read(o->root, path, index, sizeof(index)) < 0)
+	if (file_value(o->root, path, index, sizeof(index)) < 0)
 		return SAY("%s: no such interface in /sys", c->nic);
 	if (!is_of_our_namespace(o->root, c->nic))
 		return SAY(

@@ -16,7 +16,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#include "tests/unit/recorded.h"
+#include "tests/unit/hosts.h"
 #include "tune/journal.h"
 #include "tune/rulings.h"
 
