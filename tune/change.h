@@ -13,7 +13,8 @@ enum tune_kind {
 	TUNE_IRQ,    /* /proc/irq/N/smp_affinity_list: a list of CPUs; may take effect late */
 	TUNE_QUEUE,  /* /sys/class/net/IF/queues/...: a mask of CPUs, compared as a number */
 	TUNE_SYSCTL, /* /proc/sys/...: words */
-	TUNE_ETHTOOL /* IF/KIND/KEY; KIND: channels, rings, coalesce, features or pause */
+	TUNE_ETHTOOL, /* IF/KIND/KEY; KIND: channels, rings, coalesce, features or pause */
+	TUNE_TABLE    /* of nftables; tune/notrack.h */
 };
 
 /* The order of struct host_plan's list is the order of writing: channels, rings, features,

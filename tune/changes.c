@@ -1,4 +1,5 @@
 /* What of the host should change. Bigger is safer: a number is raised, never lowered. */
+#include <errno.h>
 #include <linux/capability.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -8,6 +9,7 @@
 
 #include "tune/files.h"
 #include "tune/host_plan.h"
+#include "tune/notrack.h"
 
 #define RING_MS	       10
 #define RING_LEAST     1024
@@ -25,6 +27,7 @@
 #define OF_IRQ	   "root, and /proc/irq writable"
 #define OF_NIC	   "CAP_NET_ADMIN in the namespace of the NIC"
 #define OF_HOST	   "root, and /proc/sys writable"
+#define OF_TABLE   "CAP_NET_ADMIN, and nft"
 #define BY_JOURNAL "heptap tune rollback, or write the old value"
 
 static bool has_right(const struct facts *f, int capability)
@@ -499,6 +502,36 @@ static void memory(const struct facts *f, struct host_plan *p)
 	}
 }
 
+static const char *blocked_notrack(const struct facts *f)
+{
+	if (facts_sysctl_number(f, "net/netfilter/nf_conntrack_count") < 0)
+		return "connection tracking is not loaded: there is nothing to keep HEP out of";
+	if (f->notrack_err == -ENOENT)
+		return "nft is not installed";
+	if (f->notrack_err == -EPERM)
+		return "nft may not be asked without CAP_NET_ADMIN";
+	if (f->notrack_err < 0)
+		return "nft failed: try `nft list ruleset`";
+	return strcmp(f->notrack, "other") == 0
+		       ? "there is a table inet heptap that we did not make like that: delete it"
+		       : NULL;
+}
+
+/* Only if the configuration asks for it: a firewall may count on the state of connections. */
+static void notrack(const struct facts *f, const struct tune_wish *wish, struct host_plan *p)
+{
+	struct entry e = { .kind = TUNE_TABLE,
+			   .right = OF_TABLE,
+			   .danger = "a firewall that accepts HEP by its state (new, established) "
+				     "drops it: the state is untracked",
+			   .blocked = blocked_notrack(f) };
+
+	if (wish->notrack[0] && strcmp(wish->notrack, f->notrack) != 0)
+		add(p, &e, NOTRACK_OBJECT, f->notrack[0] ? f->notrack : "unknown", wish->notrack,
+		    "UDP ports of HEP that are not tracked: tracking costs CPU for each datagram, "
+		    "and drops them when its table is full");
+}
+
 /* In the order in which they must be written, over all NICs. */
 void plan_changes(const struct facts *f, const struct tune_wish *wish, struct host_plan *p)
 {
@@ -521,4 +554,5 @@ void plan_changes(const struct facts *f, const struct tune_wish *wish, struct ho
 	budget(f, p);
 	fragments(f, wish, p);
 	memory(f, p);
+	notrack(f, wish, p);
 }

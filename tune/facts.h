@@ -98,6 +98,8 @@ struct facts {
 	struct nic nics[FACTS_NICS]; /* in the order in which they were asked for */
 	unsigned nic_count;
 	struct disk spool, database; /* path empty: not asked for */
+	char notrack[512]; /* of tune/notrack.h, if somebody asked nft; empty: see notrack_err */
+	int notrack_err;
 	char root[FACTS_ROOT];
 };
 

@@ -16,6 +16,7 @@
 
 #include "tune/rulings.h"
 #include "tune/files.h"
+#include "tune/notrack.h"
 #include "tune/value.h"
 
 #define UPPERS_DEEP 4 /* interfaces on interfaces */
@@ -63,7 +64,7 @@ static bool is_nobody_in_charge(const struct guard *g, const struct tune_change 
 			   "IRQBALANCE_BANNED_CPULIST=%.128s in /etc/default/irqbalance or "
 			   "/etc/sysconfig/irqbalance, or stop it",
 			   g->irqbalance, irq, c->wanted);
-	if (g->tuned)
+	if (g->tuned && c->kind != TUNE_TABLE)
 		return SAY(
 			"tuned (process %d) is in charge of this host's settings: put it into its "
 			"profile, or stop tuned",
@@ -100,6 +101,9 @@ static bool is_well_formed(const struct tune_change *c, char *why)
 	if (strchr(c->nic, '/') || strcmp(c->nic, ".") == 0 || strcmp(c->nic, "..") == 0 ||
 	    strstr(c->object, "..") || !c->wanted[0] || strpbrk(c->wanted, "\n"))
 		return SAY("not a change that makes sense");
+	if (c->kind == TUNE_TABLE)
+		return (!c->nic[0] && strcmp(c->object, NOTRACK_OBJECT) == 0) ||
+		       SAY("not a table of ours");
 	if (c->kind == TUNE_ETHTOOL) {
 		size_t n = strlen(c->nic);
 

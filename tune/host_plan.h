@@ -25,6 +25,8 @@ struct tune_wish {
 	unsigned ports[WISH_PORTS]; /* that we listen on */
 	unsigned port_count;
 	bool may_management; /* the NIC of the default route may be tuned too */
+	char notrack[512];   /* UDP ports to keep out of connection tracking, as tune/notrack.h
+				has them; empty: that is not asked for */
 };
 
 struct host_plan {

@@ -7,15 +7,11 @@
  * In a recorded tree it is the file /nft/heptap. Threads: main of a command; waits for a child.
  */
 #pragma once
-#include <stdbool.h>
 #include <stddef.h>
 
 #include "conf/err.h"
 
 #define NOTRACK_OBJECT "nft/inet/heptap"
-
-/** Is nft installed (in a recorded tree: is the file there)? */
-bool notrack_has_program(const char *root);
 
 /** @return octets of @p out; -ENOENT: no nft; -EPERM; -EIO: it failed; another -errno. */
 HT_MUST_CHECK int notrack_read(const char *root, char *out, size_t size);

@@ -382,7 +382,7 @@ const struct ruling rulings[] = {
 	  "nf_conntrack_count; if > 0 and our port is tracked: report + print notrack rules",
 	  "never rmmod / flush firewall: removing modules drops the firewall; built-in kernels "
 	  "have no module" },
-	{ "3.3", "notrack rule", NULL, RULING_FULL, false,
+	{ "3.3", "notrack rule", "nft/inet/heptap", RULING_FULL, false,
 	  "nft own table heptap: raw-priority prerouting udp dport 9060 notrack, output udp sport "
 	  "9060 notrack (proved: 10 flows, 5 to the notrack port, count rose by 5 only)",
 	  "only on request, in a table of our own" },

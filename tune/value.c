@@ -10,11 +10,13 @@
 #include "tune/cpus.h"
 #include "tune/ethtool.h"
 #include "tune/files.h"
+#include "tune/notrack.h"
 
 static const char *const kind_names[] = { [TUNE_IRQ] = "irq",
 					  [TUNE_QUEUE] = "queue",
 					  [TUNE_SYSCTL] = "sysctl",
-					  [TUNE_ETHTOOL] = "ethtool" };
+					  [TUNE_ETHTOOL] = "ethtool",
+					  [TUNE_TABLE] = "table" };
 
 const char *value_kind_name(enum tune_kind kind)
 {
@@ -53,12 +55,16 @@ static const char *setting_of(const struct tune_change *c)
 
 int value_read(const char *root, const struct tune_change *c, char *out, size_t size)
 {
+	if (c->kind == TUNE_TABLE)
+		return notrack_read(root, out, size);
 	return c->kind == TUNE_ETHTOOL ? ethtool_read(root, c->nic, setting_of(c), out, size)
 				       : file_value(root, c->object, out, size);
 }
 
 int value_write(const char *root, const struct tune_change *c, const char *value)
 {
+	if (c->kind == TUNE_TABLE)
+		return notrack_write(root, value);
 	return c->kind == TUNE_ETHTOOL ? ethtool_write(root, c->nic, setting_of(c), value)
 				       : file_write(root, c->object, value);
 }
