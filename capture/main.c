@@ -341,7 +341,7 @@ static const struct command commands[] = {
 	  "DIR\n"
 	  "  --format text|json   text unless json is asked for\n"
 	  "  --only PATTERN       apply: only these objects ('*/rps_cpus'), an interface (eth0) or a "
-	  "kind (irq, queue,\n                       sysctl, ethtool); may be given several times\n"
+	  "kind (irq, queue,\n                       sysctl, ethtool, table); may be given several times\n"
 	  "  --persist            apply: also write the files of export to their places\n"
 	  "  --dir DIR            export: write the files below DIR instead\n\n"
 	  "A file that heptap did not make is never written to. verify and rollback go by the "

@@ -71,10 +71,12 @@ def fail():
     s.sendto(bytes(8000), ("127.0.0.1", 9))
     Path("/proc/sys/net/ipv4/ipfrag_high_thresh").write_text("2097152")
     Path("/proc/sys/net/ipv4/ipfrag_low_thresh").write_text("1048576")
+def send(port):
+    socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", port))
 print("made", flush=True)
 for line in sys.stdin:
     verb, *words = json.loads(line)
-    print(json.dumps({"values": values, "switch": switch, "fail": fail}[verb](*words)), flush=True)
+    print(json.dumps({"values": values, "switch": switch, "fail": fail, "send": send}[verb](*words)), flush=True)
 '''
 
 MAKE = r'''
@@ -136,9 +138,9 @@ class Host:
         check(len(out) > 500, f"only {len(out)} values can be read")
         return out
 
-    def heptap(self, world, name="h", more=()):
+    def heptap(self, world, name="h", more=(), more_top=""):
         """A configuration that names each near interface."""
-        top = "capture:\n" + "\n".join(f"  - {{ name: {nic}, interface: {nic} }}" for nic in self.nics)
+        top = more_top + "capture:\n" + "\n".join(f"  - {{ name: {nic}, interface: {nic} }}" for nic in self.nics)
         return world.heptap(name=name, install=False, start=False, db_socket="/nowhere/socket", top=top, prefix=[*self.prefix, *more])
 
     def end(self):
@@ -489,6 +491,53 @@ def test_persist(world, host):
     tune(h, "rollback")
 
 
+@on_host(pairs=1)
+def test_notrack(world, host):
+    """With tune.manage_notrack a table of nftables keeps HEP over UDP out of connection tracking: made, looked at, deleted; others' rules stay."""
+    if subprocess.run([*host.prefix, "sh", "-c", "command -v nft"], capture_output=True).returncode != 0:
+        raise Skip("no nft here")
+    h = host.heptap(world, more_top="tune: { manage_notrack: true }\n")
+    mine, tracked = f"udp dport {h.port}", lambda: int(host.run("cat", "/proc/sys/net/netfilter/nf_conntrack_count"))
+    host.run("nft", "add table inet others; add chain inet others in { type filter hook input priority 0; }; add rule inet others in ct state new counter")
+    before = host.run("nft", "list", "ruleset")
+    for port in (h.port, 9):
+        host.inside("send", port)
+    check_equal(tracked(), 2, "datagrams that are tracked")
+
+    told = tune(h, "apply", "--only", "table")
+    check_equal([(one["object"], one["state"], one["was"], one["is"]) for one in told["results"]], [("nft/inet/heptap", "done", "none", str(h.port))], "apply")
+    rules = host.run("nft", "list", "ruleset")
+    check(mine in rules and f"udp sport {h.port} notrack" in rules, rules)
+    host.run("sh", "-c", "cat /proc/net/nf_conntrack > /dev/null 2>&1; true")
+    count = tracked()
+    for _ in range(3):
+        host.inside("send", h.port)
+    check_equal(tracked(), count, "datagrams of HEP that are tracked")
+    host.inside("send", 10)
+    check_equal(tracked(), count + 1, "others that are")
+    check_equal(tune(h, "verify")["counts"], {"ok": 1}, "verify")
+    check(tune(h, "apply", "--only", "table")["message"].startswith("nothing to do"), "the second time")
+    check_equal(tune(h, "rollback")["counts"], {"set back": 1}, "rollback")
+    check_equal(without_counts(host.run("nft", "list", "ruleset")), without_counts(before), "rules")
+
+    # what somebody else added to it is not deleted with it; a table of that name that is not ours is not replaced
+    tune(h, "apply", "--only", "table")
+    host.run("nft", "add rule inet heptap prerouting counter")
+    check_equal(tune(h, "verify", code=3)["counts"], {"overridden": 1}, "verify")
+    check_equal(tune(h, "rollback")["counts"], {"left alone": 1}, "rollback")
+    told = tune(h, "apply", "--only", "table", code=3)
+    check(told["counts"] == {"refused": 1} and "there is a table inet heptap that we did not make" in told["results"][0]["note"], f"{told}")
+    check("counter" in host.run("nft", "list", "table", "inet", "heptap"), "it stays")
+
+    bare = host.heptap(world, "bare", more=["setpriv", "--bounding-set=-all", "--inh-caps=-all"], more_top="tune: { manage_notrack: true }\n")
+    told = tune(bare, "apply", "--only", "table", code=3)
+    check("CAP_NET_ADMIN" in told["results"][0]["note"], f"{told}")
+
+
+def without_counts(rules):
+    return [line for line in rules.splitlines() if "counter" not in line]
+
+
 # ---- recorded machines ----
 
 def unpack(bundle, root):
@@ -675,6 +724,33 @@ def test_export(world):
         check_equal({f["state"] for f in tune(h, "export", "--root", str(root), "--dir", str(out))["files"]} - {"written", "unchanged"}, set(), "after apply")
         check_equal({path: settings(path) for path in (sysctl, link)}, wanted, "settings")
         (root / "var/lib/heptap/tune.journal").unlink(missing_ok=True)
+
+
+def test_recorded_notrack(world):
+    """Asked for, and refused with the reason where connection tracking is not loaded, nft is not there or the table is another's."""
+    root, h = recorded(world, "vm4-virtio-2q")
+    h.file.write_text(h.file.read_text() + "tune: { manage_notrack: true }\n")
+    table, count = root / "nft/heptap", root / "proc/sys/net/netfilter/nf_conntrack_count"
+    count.unlink(missing_ok=True)
+
+    def planned():
+        told = json.loads(h.command("tune", "plan", "--root", str(root), "--format", "json").stdout)
+        return [c for c in told["changes"] if c["kind"] == "table"][0]
+    check("connection tracking is not loaded" in planned()["blocked"], "without tracking")
+    count.parent.mkdir(parents=True, exist_ok=True)
+    count.write_text("12\n")
+    check_equal((planned()["blocked"], planned()["now"]), ("nft is not installed", "unknown"), "without nft")
+    check_equal(tune(h, "apply", "--root", str(root), "--only", "table", code=3)["counts"], {"refused": 1}, "apply without nft")
+    table.parent.mkdir()
+    table.write_text("other\n")
+    check("there is a table inet heptap" in planned()["blocked"], "another table")
+    table.write_text("none\n")
+    check_equal((planned()["blocked"], planned()["now"], planned()["wanted"], planned()["object"]), (None, "none", str(h.port), "nft/inet/heptap"), "the plan")
+    check_equal(tune(h, "apply", "--root", str(root), "--only", "table")["counts"], {"done": 1}, "apply")
+    check_equal(table.read_text(), f"{h.port}\n", "the table")
+    check("ExecStartPre=" in tune(h, "export", "--root", str(root))["files"][-1]["text"], "it is made again at each start")
+    check_equal(tune(h, "rollback", "--root", str(root))["counts"], {"set back": 1}, "rollback")
+    check_equal(table.read_text(), "none\n", "the table")
 
 
 def test_without_a_configuration(world):
