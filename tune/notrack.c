@@ -14,8 +14,8 @@
 
 #define RECORDED    "/nft/heptap"
 #define TABLE	    "inet heptap"
-#define TEXT	    4096 /* of rules: less than a pipe holds */
-#define LINES	    10	 /* of our table as nft lists it */
+#define TEXT	    8192 /* of rules: less than a pipe holds */
+#define LINES	    11	 /* of our table as nft lists it */
 #define PORTS_BYTES 512
 
 /* ---- nft ---- */
@@ -34,7 +34,8 @@ static const char *program_find(void)
 /* @p in: its standard input. @p out: both of its outputs. Never returns. */
 static void become(const char *program, char *const argv[], int in, int out)
 {
-	static char *const environment[] = { (char[]){ "LC_ALL=C" }, NULL };
+	char language[] = "LC_ALL=C"; /* error_of() reads what it says */
+	char *const environment[] = { language, NULL };
 
 	if (dup2(in, STDIN_FILENO) >= 0 && dup2(out, STDOUT_FILENO) >= 0 &&
 	    dup2(out, STDERR_FILENO) >= 0)
@@ -128,17 +129,22 @@ static const char *take_ports(const char *at, const char *word, char out[PORTS_B
 	return end;
 }
 
-/* Ours has two chains with one rule each, of the same ports, and no line more. */
+/* Ours has three rules in two chains, of the same ports, and no line more. */
 static void table_read(const char *text, char out[PORTS_BYTES])
 {
-	char second[PORTS_BYTES];
+	static const char *const more[] = { "udp dport", "udp sport" };
 	const char *at = take_ports(text, "udp dport", out);
+	char ports[PORTS_BYTES];
 	unsigned lines = 0;
 
 	for (const char *line = text; *line; line++)
 		lines += line[0] == '\n' && line[1] != '\n';
-	if (!at || !take_ports(at, "udp sport", second) || strcmp(out, second) != 0 ||
-	    lines != LINES)
+	for (size_t i = 0; at && i < sizeof(more) / sizeof(more[0]); i++) {
+		at = take_ports(at, more[i], ports);
+		if (at && strcmp(ports, out) != 0)
+			at = NULL;
+	}
+	if (!at || lines != LINES)
 		snprintf(out, PORTS_BYTES, "other");
 }
 
@@ -157,7 +163,8 @@ static bool table_print(const char *ports, char out[TEXT])
 		list[len++] = *ports;
 	}
 	list[len] = '\0';
-	/* In one step: delete it even if it is not there yet, by making it first. */
+	/* What agents on this host send passes the second chain first.
+	   In one step: delete it even if it is not there yet, by making it first. */
 	snprintf(out, TEXT,
 		 "table " TABLE "\n"
 		 "delete table " TABLE "\n"
@@ -168,10 +175,11 @@ static bool table_print(const char *ports, char out[TEXT])
 		 "	}\n"
 		 "	chain output {\n"
 		 "		type filter hook output priority -300; policy accept;\n"
+		 "		udp dport { %s } notrack\n"
 		 "		udp sport { %s } notrack\n"
 		 "	}\n"
 		 "}\n",
-		 list, list);
+		 list, list, list);
 	return true;
 }
 
