@@ -11,8 +11,9 @@
 
 enum { EXIT_DONE = 0, EXIT_REFUSED = 3 };
 
-#define DATABASE_DIR "/var/lib/mysql" /* of a database on this host, unless it was told otherwise \
-				       */
+#define DATABASE_DIR                                                                 \
+	"/var/lib/mysql" /* of a database on this host, unless it was told otherwise \
+			  */
 
 bool tune_words(int argc, char **argv, struct tune_words *out)
 {
