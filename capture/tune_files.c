@@ -12,6 +12,7 @@
 #include "tune/apply.h"
 #include "tune/ethtool.h"
 #include "tune/export.h"
+#include "tune/knobs.h"
 
 enum { EXIT_DONE = 0, EXIT_REFUSED = 3 };
 
@@ -49,10 +50,16 @@ struct journal_taker {
 static void take_from_journal(void *ctx, const struct tune_change *c, const struct apply_result *r)
 {
 	struct journal_taker *t = ctx;
+	const struct knob *k = knob_find(c->object);
+	struct tune_change kept = *c;
 
-	if (t->err == HT_OK && (r->state == APPLY_DONE || r->state == APPLY_ROUNDED ||
-				r->state == APPLY_PENDING))
-		t->err = wanted_add(t->wanted, c);
+	if (t->err < 0 || (r->state != APPLY_DONE && r->state != APPLY_ROUNDED &&
+			   r->state != APPLY_PENDING))
+		return;
+	/* The journal does not tell the numbers that it was decided by. */
+	if (k)
+		snprintf(kept.why, sizeof(kept.why), "%s", k->reason);
+	t->err = wanted_add(t->wanted, &kept);
 }
 
 int wanted_add_journal(struct tune_wanted *w, const char *root, const char *journal)

@@ -11,8 +11,8 @@
 
 #include "tune/files.h"
 #include "tune/journal.h"
+#include "tune/knobs.h"
 #include "tune/reason.h"
-#include "tune/rulings.h"
 #include "tune/value.h"
 
 _Static_assert(TUNE_VALUE <= JOURNAL_VALUE && TUNE_OBJECT <= JOURNAL_OBJECT, "it fits");
@@ -115,7 +115,7 @@ static bool is_enough(const char *now, const char *wanted)
 
 static bool is_needed(const struct tune_change *c, struct apply_result *r)
 {
-	const struct ruling *k = ruling_find(c->object);
+	const struct knob *k = knob_find(c->object);
 
 	if (value_is_equal(c, r->now, c->wanted)) {
 		set(r, APPLY_NOT_NEEDED, "it is so already");

@@ -312,16 +312,18 @@ static const struct {
 	char letter;
 	uint64_t bit;
 } hash_fields[] = {
-	{ 's', RXH_IP_SRC }, { 'd', RXH_IP_DST },     { 'f', RXH_L4_B_0_1 },
-	{ 'n', RXH_L4_B_2_3 }, { 'v', RXH_VLAN }, { 'm', RXH_L2DA }, { 't', RXH_L3_PROTO },
+	{ 's', RXH_IP_SRC }, { 'd', RXH_IP_DST }, { 'f', RXH_L4_B_0_1 }, { 'n', RXH_L4_B_2_3 },
+	{ 'v', RXH_VLAN },   { 'm', RXH_L2DA },	  { 't', RXH_L3_PROTO },
 };
 
 static const struct {
 	const char *name;
 	uint32_t type;
 } flows[] = {
-	{ "udp4", UDP_V4_FLOW }, { "udp6", UDP_V6_FLOW },
-	{ "tcp4", TCP_V4_FLOW }, { "tcp6", TCP_V6_FLOW },
+	{ "udp4", UDP_V4_FLOW },
+	{ "udp6", UDP_V6_FLOW },
+	{ "tcp4", TCP_V4_FLOW },
+	{ "tcp6", TCP_V6_FLOW },
 };
 
 /* @return 0: there is no such flow */

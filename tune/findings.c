@@ -10,6 +10,7 @@
 #define DATAGRAM_CHARGE 2304
 #define MESSAGE_RATE	20000 /* of a receive thread */
 #define TEN_GBIT	10000
+#define DIRTY_MOST	(4LL << 30)
 
 static void of_number(struct findings *to, enum verdict v, const char *object, int64_t now,
 		      const char *text)
@@ -72,10 +73,6 @@ static void nic_driver(const struct nic *n, struct findings *to)
 		finding_add(to, KNOB_REPORT, n->name, "receive hash not symmetric",
 			    "both directions of a call come in on different queues: packets are "
 			    "spread by HASH fanout, not by CPU or queue");
-	if (strchr(d->udp4_hash, 'f'))
-		finding_add(to, KNOB_REPORT, n->name, d->udp4_hash,
-			    "fragments of large messages have no ports and come in on another "
-			    "queue; for a mirror of SIP the hash sd is better");
 }
 
 static void nic_irqs(const struct place_nic *p, struct findings *to)
@@ -225,6 +222,48 @@ static void reverse_path(const struct facts *f, struct findings *to)
 			"2 is loose, and safe enough");
 }
 
+/* A mask, of CPUs that drop packets of the largest flows first. */
+static void flow_limit(const struct facts *f, struct findings *to)
+{
+	char now[FACTS_VALUE];
+	struct cpus cpus;
+
+	if (f->nic_count && facts_sysctl(f, "net/core/flow_limit_cpu_bitmap", now, sizeof(now)) &&
+	    cpus_read_mask(now, &cpus) && cpus_first(&cpus) >= 0)
+		finding_add(to, KNOB_REPORT, "net/core/flow_limit_cpu_bitmap", now,
+			    "when the queue of such a CPU fills, packets of the largest flows are "
+			    "dropped first, which are those of the busiest SBC; write 0");
+}
+
+static int64_t percent_of(int64_t percent, int64_t bytes)
+{
+	return percent > 0 && bytes > 0 ? bytes / 100 * percent : 0;
+}
+
+/*
+ * What may wait in memory before programs that write have to wait for the disk. A limit in octets,
+ * where there is one, holds instead of the percentage.
+ */
+static void dirty(const struct facts *f, struct findings *to)
+{
+	int64_t percent = facts_sysctl_number(f, "vm/dirty_ratio");
+	int64_t bytes = percent_of(percent, f->host.ram_bytes);
+
+	if ((f->spool.path[0] || f->database.path[0]) && bytes > DIRTY_MOST &&
+	    facts_sysctl_number(f, "vm/dirty_bytes") <= 0)
+		of_number(to, KNOB_REPORT, "vm/dirty_ratio", percent,
+			  "so many GiB may pile up in memory that a disk needs minutes for them, "
+			  "and all that write wait; for a host with a spool or a database set "
+			  "vm.dirty_bytes=1073741824");
+	percent = facts_sysctl_number(f, "vm/dirty_background_ratio");
+	bytes = percent_of(percent, f->host.ram_bytes);
+	if ((f->spool.path[0] || f->database.path[0]) && bytes > DIRTY_MOST &&
+	    facts_sysctl_number(f, "vm/dirty_background_bytes") <= 0)
+		of_number(to, KNOB_REPORT, "vm/dirty_background_ratio", percent,
+			  "the disk idles until some GiB have piled up, and is then busy with them "
+			  "at once; set vm.dirty_background_bytes=268435456");
+}
+
 static void files_and_memory(const struct facts *f, struct findings *to)
 {
 	char now[FACTS_VALUE];
@@ -360,7 +399,9 @@ void plan_findings(const struct facts *f, const struct tune_wish *wish, struct h
 	conntrack(f, wish, to);
 	martians(f, to);
 	reverse_path(f, to);
+	flow_limit(f, to);
 	files_and_memory(f, to);
+	dirty(f, to);
 	disk(&f->spool, to);
 	disk(&f->database, to);
 	knobs_check(f, to);

@@ -14,8 +14,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "tune/rulings.h"
 #include "tune/files.h"
+#include "tune/knobs.h"
 #include "tune/notrack.h"
 #include "tune/value.h"
 
@@ -120,13 +120,12 @@ static bool is_well_formed(const struct tune_change *c, char *why)
 
 static bool is_known(const struct tune_change *c, char *why)
 {
-	const struct ruling *k = ruling_find(c->object);
+	const struct knob *k = knob_find(c->object);
 
 	if (!k)
 		return SAY("not a setting that heptap knows");
-	if (k->verdict == RULING_AUTO || k->verdict == RULING_FULL)
-		return true;
-	return SAY("%s: %s", ruling_verdict_text(k->verdict), k->why);
+	return k->verdict == KNOB_START || k->verdict == KNOB_FULL ||
+	       SAY("%s: %s", verdict_name(k->verdict), k->reason);
 }
 
 /* ---- interfaces ---- */

@@ -2,7 +2,7 @@
  * @file
  * What is not touched, whoever asks: interfaces that are not named, the one that this host is
  * reached by, those of another network namespace, what another program is in charge of, and
- * settings that tune/rulings.h does not know or refuses.
+ * settings that tune/knobs.h does not know or refuses.
  * Threads: one.
  */
 #pragma once

@@ -76,9 +76,9 @@ static inline struct recorded recorded_make(const char *machine)
 	snprintf(r.root, sizeof(r.root), "%s/tree", r.top);
 	snprintf(r.other, sizeof(r.other), "%s/other", r.top);
 	if (machine)
-		ck_assert_int_eq(run_line("sh " HOSTS "/unpack.sh " HOSTS "/%s.host %s", machine,
-					  r.root),
-				 0);
+		ck_assert_int_eq(
+			run_line("sh " HOSTS "/unpack.sh " HOSTS "/%s.host %s", machine, r.root),
+			0);
 	else
 		ck_assert_int_eq(run_line("mkdir %s", r.root), 0);
 	return r;

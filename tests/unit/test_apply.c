@@ -18,7 +18,6 @@
 
 #include "tests/unit/hosts.h"
 #include "tune/journal.h"
-#include "tune/rulings.h"
 
 #define ROWS(table) ((int)(sizeof(table) / sizeof((table)[0])))
 #define NIC	    "enp3s0f0"
@@ -675,10 +674,10 @@ static const struct {
 	{ "true", { TUNE_SYSCTL, .object = "/etc/passwd", .wanted = "x" }, "does not belong" },
 	{ "true",
 	  { TUNE_SYSCTL, .object = "/proc/sys/net/ipv4/tcp_timestamps", .wanted = "0" },
-	  "never set" },
+	  "refused: stays at 1" },
 	{ "true",
 	  { TUNE_SYSCTL, .object = "/proc/sys/net/core/somaxconn", .wanted = "300000" },
-	  "reported" },
+	  "reported: our listen()" },
 	{ "true",
 	  { TUNE_SYSCTL, .object = "/proc/sys/net/core/rmem_max", .wanted = "1\n2" },
 	  "makes sense" },
