@@ -618,9 +618,10 @@ static void notrack(const struct facts *f, const struct tune_wish *wish, struct 
 /* In the order in which they must be written, over all NICs. */
 void plan_changes(const struct facts *f, const struct tune_wish *wish, struct host_plan *p)
 {
+	/* Without GRO some drivers have nothing to poll, and refuse to say how. */
 	static void (*const steps[])(
-		const struct context *) = { channels,  ring,	offloads, hashing,    interrupts,
-					    spreading, sending, polling,  coalescing, pausing };
+		const struct context *) = { channels,	ring,	   polling, offloads,	hashing,
+					    interrupts, spreading, sending, coalescing, pausing };
 
 	for (size_t step = 0; step < sizeof(steps) / sizeof(steps[0]); step++)
 		for (unsigned i = 0; i < f->nic_count; i++)

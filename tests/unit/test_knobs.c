@@ -57,7 +57,6 @@ static const struct {
 	{ "flow control", "off without negotiating again" },
 	{ "OOM score", "the unit's" },
 	{ "ip_nonlocal_bind", "addresses of a failover are not listened on before they are there" },
-	{ "notrack rule", "printed" },
 	{ "Nice=1, LimitRTPRIO=70", "neither is needed" },
 };
 
