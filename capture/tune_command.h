@@ -26,8 +26,8 @@ struct tune_words {
 };
 
 /** The words that may follow, for a usage error. */
-#define TUNE_USAGE                                                                          \
-	"tune takes plan, apply, verify, rollback or export, and perhaps --root DIR and "   \
+#define TUNE_USAGE                                                                           \
+	"tune takes plan, apply, verify, rollback or export, and perhaps --root DIR and "    \
 	"--format text or json; apply also --only PATTERN and (not with --root) --persist; " \
 	"export also --dir DIR"
 

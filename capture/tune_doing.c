@@ -47,8 +47,7 @@ static void fail_journal(struct tune_report *r, int err)
 		if (journal_rows[i].err == -err)
 			why = journal_rows[i].why;
 	}
-	report_fail(r, "%s: %s%s%s", r->journal, ht_strerror(err), why ? ": " : "",
-		    why ? why : "");
+	report_fail(r, "%s: %s%s%s", r->journal, ht_strerror(err), why ? ": " : "", why ? why : "");
 }
 
 /* ---- the journal before anything is done ---- */
@@ -90,7 +89,9 @@ static int journal_look(const struct tune_report *r, struct looked *out)
 
 static void say_stale(struct tune_report *r)
 {
-	report_say(r, "%s was of an earlier start of the kernel, and what was set went with that: removed",
+	report_say(r,
+		   "%s was of an earlier start of the kernel, and what was set went with that: "
+		   "removed",
 		   r->journal);
 }
 

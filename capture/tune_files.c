@@ -53,8 +53,8 @@ static void take_from_journal(void *ctx, const struct tune_change *c, const stru
 	const struct knob *k = knob_find(c->object);
 	struct tune_change kept = *c;
 
-	if (t->err < 0 || (r->state != APPLY_DONE && r->state != APPLY_ROUNDED &&
-			   r->state != APPLY_PENDING))
+	if (t->err < 0 ||
+	    (r->state != APPLY_DONE && r->state != APPLY_ROUNDED && r->state != APPLY_PENDING))
 		return;
 	/* The journal does not tell the numbers that it was decided by. */
 	if (k)
@@ -308,10 +308,10 @@ static struct export_unit unit_of(const struct tuning *t, const struct conf *con
 	files += 64 * threads;
 	return (struct export_unit){ .open_files = files > FILES_LEAST ? files : FILES_LEAST,
 				     .locked_bytes = rings + LOCKED_MORE,
-				     .memory_high_bytes =
-					     conf->memory + rings +
-					     p->sizes.socket_buffer * p->sizes.hep_threads *
-						     t->wish.sizes.hep_sockets };
+				     .memory_high_bytes = conf->memory + rings +
+							  p->sizes.socket_buffer *
+								  p->sizes.hep_threads *
+								  t->wish.sizes.hep_sockets };
 }
 
 static int unit_make(struct tune_files *f, const struct tuning *t, const struct conf *conf,

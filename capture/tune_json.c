@@ -101,8 +101,8 @@ static json_t *changes_json(const struct host_plan *p)
 		json_array_append_new(
 			out,
 			json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:s, s:s, s:s, s:o}",
-				  "kind", value_kind_name(c->kind), "object", text_json(c->object), "nic",
-				  text_json(c->nic), "expect", text_json(c->expect), "now",
+				  "kind", value_kind_name(c->kind), "object", text_json(c->object),
+				  "nic", text_json(c->nic), "expect", text_json(c->expect), "now",
 				  text_json(c->now), "wanted", text_json(c->wanted), "why",
 				  text_json(c->why), "mode", c->is_auto ? "auto" : "full", "right",
 				  c->right, "danger", c->danger, "undo", c->undo, "blocked",
@@ -161,13 +161,13 @@ static json_t *results_json(const struct tune_report *r)
 		const struct apply_result *got = &r->list[i].result;
 
 		json_array_append_new(
-			out, json_pack("{s:s, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o}", "kind",
-				       value_kind_name(c->kind), "object", text_json(c->object),
-				       "nic", text_json(c->nic), "state",
-				       report_state(r->verb, got->state), "was",
-				       text_or_null(c->now), "wanted", text_json(c->wanted), "is",
-				       text_or_null(got->now), "why", text_or_null(c->why), "note",
-				       text_or_null(got->note)));
+			out,
+			json_pack("{s:s, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o}", "kind",
+				  value_kind_name(c->kind), "object", text_json(c->object), "nic",
+				  text_json(c->nic), "state", report_state(r->verb, got->state),
+				  "was", text_or_null(c->now), "wanted", text_json(c->wanted), "is",
+				  text_or_null(got->now), "why", text_or_null(c->why), "note",
+				  text_or_null(got->note)));
 	}
 	return out;
 }
@@ -188,11 +188,11 @@ static json_t *files_json(const struct tune_files *f)
 	json_t *out = json_array();
 
 	for (size_t i = 0; f && i < f->count; i++)
-		json_array_append_new(
-			out, json_pack("{s:o, s:s, s:o, s:o}", "path", text_json(f->list[i].path),
-				       "state", tune_file_state_text(f->list[i].state), "note",
-				       text_or_null(f->list[i].note), "text",
-				       text_json(f->list[i].text)));
+		json_array_append_new(out, json_pack("{s:o, s:s, s:o, s:o}", "path",
+						     text_json(f->list[i].path), "state",
+						     tune_file_state_text(f->list[i].state), "note",
+						     text_or_null(f->list[i].note), "text",
+						     text_json(f->list[i].text)));
 	return out;
 }
 

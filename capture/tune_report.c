@@ -136,8 +136,8 @@ static void print_counts(const struct tune_report *r)
 
 int report_finish(struct tune_report *r)
 {
-	bool is_bad = r->verb == TUNE_ROLLBACK ? r->sums.of[APPLY_REFUSED] > 0
-					       : apply_is_bad(&r->sums);
+	bool is_bad =
+		r->verb == TUNE_ROLLBACK ? r->sums.of[APPLY_REFUSED] > 0 : apply_is_bad(&r->sums);
 
 	if (r->is_short)
 		report_fail(r, "no memory for all results: some are not shown");

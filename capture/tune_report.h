@@ -22,9 +22,9 @@ struct tune_report {
 	enum tune_verb verb;
 	const char *root;
 	bool is_json;
-	char journal[512];	/* its path */
+	char journal[512];	 /* its path */
 	char message[GUARD_WHY]; /* of all of it; "" if nothing is to be said */
-	char error[GUARD_WHY];	/* why it was not done, or not all of it */
+	char error[GUARD_WHY];	 /* why it was not done, or not all of it */
 	struct tune_result *list;
 	size_t count, room;
 	bool is_short; /* of memory: some results are missing */
@@ -39,8 +39,7 @@ void report_fini(struct tune_report *r);
 void report_take(void *report, const struct tune_change *c, const struct apply_result *r);
 
 /** Say a result again, whose state was another. */
-void report_correct(struct tune_report *r, size_t number, enum apply_state state,
-		    const char *note);
+void report_correct(struct tune_report *r, size_t number, enum apply_state state, const char *note);
 
 __attribute__((format(printf, 2, 3))) void report_say(struct tune_report *r, const char *format,
 						      ...);

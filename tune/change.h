@@ -10,9 +10,9 @@
 #define TUNE_VALUE  512
 
 enum tune_kind {
-	TUNE_IRQ,    /* /proc/irq/N/smp_affinity_list: a list of CPUs; may take effect late */
-	TUNE_QUEUE,  /* /sys/class/net/IF/queues/...: a mask of CPUs, compared as a number */
-	TUNE_SYSCTL, /* /proc/sys/...: words */
+	TUNE_IRQ,     /* /proc/irq/N/smp_affinity_list: a list of CPUs; may take effect late */
+	TUNE_QUEUE,   /* /sys/class/net/IF/queues/...: a mask of CPUs, compared as a number */
+	TUNE_SYSCTL,  /* /proc/sys/...: words */
 	TUNE_ETHTOOL, /* IF/GROUP/KEY, as in tune/ethtool.h */
 	TUNE_TABLE    /* of nftables; tune/notrack.h */
 };

@@ -25,7 +25,7 @@ static const char *program_find(void)
 	static const char *const places[] = { "/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft" };
 
 	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
-		if (access(places[i], X_OK) == 0)
+		if (file_exists("", "%s", places[i]))
 			return places[i];
 	}
 	return NULL;
@@ -195,7 +195,7 @@ static int error_of(const char *said)
 
 int notrack_read(const char *root, char *out, size_t size)
 {
-	char *const argv[] = { (char[]){ "nft" },   (char[]){ "list" },	  (char[]){ "table" },
+	char *const argv[] = { (char[]){ "nft" },  (char[]){ "list" },	 (char[]){ "table" },
 			       (char[]){ "inet" }, (char[]){ "heptap" }, NULL };
 	char text[TEXT], ports[PORTS_BYTES] = "none";
 	int code;
