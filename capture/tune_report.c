@@ -2,6 +2,7 @@
 #include "capture/tune_report.h"
 
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -101,13 +102,16 @@ void report_correct(struct tune_report *r, size_t number, enum apply_state state
 
 void report_say(struct tune_report *r, const char *format, ...)
 {
+	size_t len = strlen(r->message);
+	char text[GUARD_WHY];
 	va_list args;
 
 	va_start(args, format);
-	vsnprintf(r->message, sizeof(r->message), format, args);
+	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
 	if (!r->is_json)
-		printf("%s\n", r->message);
+		printf("%s\n", text);
+	snprintf(r->message + len, sizeof(r->message) - len, "%s%s", len ? "; " : "", text);
 }
 
 void report_fail(struct tune_report *r, const char *format, ...)
