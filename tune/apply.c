@@ -135,6 +135,11 @@ static bool is_to_do(struct work *w, const struct tune_change *c, struct apply_r
 	char why[GUARD_WHY];
 	int err;
 
+	if (c->blocked) {
+		r->err = -EPERM;
+		set(r, APPLY_REFUSED, "%s", c->blocked);
+		return false;
+	}
 	if (!guard_allows(&w->guard, c, why)) {
 		r->err = -EPERM;
 		set(r, APPLY_REFUSED, "%s", why);

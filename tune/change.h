@@ -31,5 +31,5 @@ struct tune_change {
 	const char *danger;	  /* static */
 	const char *undo;	  /* static; how a person does it, where rollback cannot */
 	bool is_auto;		  /* mode auto may; else only full */
-	const char *blocked;	  /* why it must not be written here; static; NULL: it may be */
+	const char *blocked; /* why it is not written here; static or the plan's; NULL: it is */
 };

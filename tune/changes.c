@@ -203,8 +203,6 @@ static const char *blocked_irq(const struct context *c, const struct nic_irq *ir
 {
 	if (irq->is_managed == YES)
 		return "managed by the kernel: nobody can move it";
-	if (c->f->irqbalance[0])
-		return "irqbalance runs and would move it again: ban it there first";
 	return blocked_nic(c);
 }
 

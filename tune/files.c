@@ -339,6 +339,13 @@ static int write_value(int fd, const char *value, size_t len, bool is_recorded)
 	return HT_OK;
 }
 
+int file_may_write(const char *root, const char *path)
+{
+	if (root[0])
+		return fault_find(root, path, true);
+	return faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) < 0 ? -errno : HT_OK;
+}
+
 int file_write(const char *root, const char *path, const char *value)
 {
 	size_t len = strlen(value);

@@ -53,3 +53,6 @@ __attribute__((format(printf, 4, 5))) bool file_link(const char *root, char *out
  * The file must be there. @return HT_OK or -errno; -E2BIG from FILE_VALUE on.
  */
 HT_MUST_CHECK int file_write(const char *root, const char *path, const char *value);
+
+/** Would the file be opened for writing? Nothing is opened. @return HT_OK or -errno. */
+HT_MUST_CHECK int file_may_write(const char *root, const char *path);

@@ -2,7 +2,6 @@
 #include "tune/guard.h"
 
 #include <arpa/inet.h>
-#include <ctype.h>
 #include <errno.h>
 #include <fnmatch.h>
 #include <ifaddrs.h>
@@ -16,6 +15,7 @@
 
 #include "tune/files.h"
 #include "tune/knobs.h"
+#include "tune/managers.h"
 #include "tune/notrack.h"
 #include "tune/value.h"
 
@@ -23,30 +23,6 @@
 #define SAY(...)    (snprintf(why, GUARD_WHY, __VA_ARGS__), false)
 
 /* ---- other programs ---- */
-
-struct search {
-	const char *root, *name;
-	int pid;
-};
-
-static void look_at_process(void *ctx, const char *pid)
-{
-	struct search *s = ctx;
-	char path[64], comm[64];
-
-	snprintf(path, sizeof(path), "/proc/%.16s/comm", pid);
-	if (!s->pid && isdigit((unsigned char)pid[0]) &&
-	    file_value(s->root, path, comm, sizeof(comm)) >= 0 && strcmp(comm, s->name) == 0)
-		s->pid = atoi(pid);
-}
-
-static int process_find(const char *root, const char *name)
-{
-	struct search s = { .root = root, .name = name };
-
-	file_list(root, "/proc", look_at_process, &s);
-	return s.pid;
-}
 
 void guard_init(struct guard *g, const struct guard_options *options)
 {
@@ -57,18 +33,16 @@ void guard_init(struct guard *g, const struct guard_options *options)
 
 static bool is_nobody_in_charge(const struct guard *g, const struct tune_change *c, char *why)
 {
-	char irq[12];
+	char irq[12], where[256];
 
 	if (g->irqbalance && c->kind == TUNE_IRQ && value_irq(c, irq))
 		return SAY("irqbalance (process %d) would move it back: give it --banirq=%s, or "
 			   "IRQBALANCE_BANNED_CPULIST=%.128s in /etc/default/irqbalance or "
 			   "/etc/sysconfig/irqbalance, or stop it",
 			   g->irqbalance, irq, c->wanted);
-	if (g->tuned && c->kind != TUNE_TABLE)
-		return SAY(
-			"tuned (process %d) is in charge of this host's settings: put it into its "
-			"profile, or stop tuned",
-			g->tuned);
+	if (g->tuned && tuned_sets(g->options->root, c, where, sizeof(where)))
+		return SAY("tuned (process %d) sets %s: change its profile, or stop tuned",
+			   g->tuned, where);
 	return true;
 }
 

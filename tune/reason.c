@@ -38,6 +38,7 @@ static const struct {
 	{ TUNE_TABLE, EPERM, "needs CAP_NET_ADMIN in this network namespace" },
 	{ TUNE_TABLE, EIO, "nft failed: try `nft list ruleset`" },
 	{ ANY, EINVAL, "the kernel does not take this value" },
+	{ ANY, EOPNOTSUPP, "the kernel or the driver has no such thing: leave it" },
 	{ ANY, EROFS,
 	  "mounted read-only, as in a container or with ProtectKernelTunables=yes: "
 	  "run `heptap tune apply` on the host itself, in a unit of its own" },

@@ -69,6 +69,19 @@ int value_write(const char *root, const struct tune_change *c, const char *value
 				       : file_write(root, c->object, value);
 }
 
+int value_may_write(const char *root, const struct tune_change *c)
+{
+	char path[TUNE_OBJECT + 16];
+
+	if (c->kind != TUNE_ETHTOOL)
+		return file_may_write(root, c->object);
+	if (!root[0])
+		return HT_OK; /* a matter of rights, which are no file's */
+	snprintf(path, sizeof(path), "/ethtool/%.*s", (int)(strrchr(c->object, '/') - c->object),
+		 c->object);
+	return file_may_write(root, path);
+}
+
 /* ---- comparing ---- */
 
 static bool ends_in(const char *text, const char *end)

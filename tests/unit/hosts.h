@@ -30,23 +30,31 @@ __attribute__((format(printf, 1, 2))) static inline int run_line(const char *for
 	return system(line);
 }
 
-/* ---- all of them, once for a group of tests that only read ---- */
+/* ---- all of them, once for a group of tests ---- */
 
 static char hosts_dir[64];
 
+static inline void hosts_unpack_one(int number)
+{
+	if (!hosts_dir[0]) {
+		snprintf(hosts_dir, sizeof(hosts_dir), "/dev/shm/heptap-hosts-XXXXXX");
+		ck_assert_ptr_nonnull(mkdtemp(hosts_dir));
+	}
+	ck_assert_int_eq(run_line("sh " HOSTS "/unpack.sh " HOSTS "/%s.host %s/%s",
+				  hosts_recorded[number], hosts_dir, hosts_recorded[number]),
+			 0);
+}
+
 static inline void hosts_unpack(void)
 {
-	snprintf(hosts_dir, sizeof(hosts_dir), "/dev/shm/heptap-hosts-XXXXXX");
-	ck_assert_ptr_nonnull(mkdtemp(hosts_dir));
 	for (int i = 0; i < HOSTS_COUNT; i++)
-		ck_assert_int_eq(run_line("sh " HOSTS "/unpack.sh " HOSTS "/%s.host %s/%s",
-					  hosts_recorded[i], hosts_dir, hosts_recorded[i]),
-				 0);
+		hosts_unpack_one(i);
 }
 
 static inline void hosts_remove(void)
 {
 	ck_assert_int_eq(run_line("rm -r %s", hosts_dir), 0);
+	hosts_dir[0] = '\0';
 }
 
 /* The root of the recorded machine, in static memory. */
@@ -66,7 +74,7 @@ struct recorded {
 	char other[96]; /* a place for a copy of it, or a journal */
 };
 
-/* @param machine  Of hosts_recorded; NULL for an empty tree. */
+/* @param machine  Of hosts_recorded, a copy if they are unpacked; NULL for an empty tree. */
 static inline struct recorded recorded_make(const char *machine)
 {
 	struct recorded r;
@@ -75,7 +83,9 @@ static inline struct recorded recorded_make(const char *machine)
 	ck_assert_ptr_nonnull(mkdtemp(r.top));
 	snprintf(r.root, sizeof(r.root), "%s/tree", r.top);
 	snprintf(r.other, sizeof(r.other), "%s/other", r.top);
-	if (machine)
+	if (machine && hosts_dir[0])
+		ck_assert_int_eq(run_line("cp -a %s/%s %s", hosts_dir, machine, r.root), 0);
+	else if (machine)
 		ck_assert_int_eq(
 			run_line("sh " HOSTS "/unpack.sh " HOSTS "/%s.host %s", machine, r.root),
 			0);

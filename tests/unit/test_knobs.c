@@ -54,6 +54,7 @@ static const struct {
 	{ "core file", "left to the unit" },
 	{ "coalescing", "the time alone is set, not the frames" },
 	{ "speed/duplex/autoneg", "half duplex is said" },
+	{ "fs.file-max", "how many are open is looked at" },
 	{ "flow control", "off without negotiating again" },
 	{ "OOM score", "the unit's" },
 	{ "ip_nonlocal_bind", "addresses of a failover are not listened on before they are there" },
