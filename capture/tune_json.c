@@ -106,7 +106,7 @@ static json_t *changes_json(const struct host_plan *p)
 				  text_json(c->now), "wanted", text_json(c->wanted), "why",
 				  text_json(c->why), "mode", c->is_auto ? "auto" : "full", "right",
 				  c->right, "danger", c->danger, "undo", c->undo, "blocked",
-				  c->blocked ? json_string(c->blocked) : json_null()));
+				  c->blocked ? text_json(c->blocked) : json_null()));
 	}
 	return out;
 }

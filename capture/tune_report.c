@@ -83,8 +83,10 @@ void report_take(void *report, const struct tune_change *c, const struct apply_r
 
 	r->sums.of[got->state]++;
 	print_result(r, c, got);
-	if (to)
-		*to = (struct tune_result){ .change = *c, .result = *got };
+	if (!to)
+		return;
+	*to = (struct tune_result){ .change = *c, .result = *got };
+	to->change.blocked = NULL; /* the plan's, which may be made anew */
 }
 
 void report_correct(struct tune_report *r, size_t number, enum apply_state state, const char *note)

@@ -75,6 +75,7 @@ static bool is_set_by(const struct tune_change *c, const char *section, const ch
 	case TUNE_IRQ:
 		return strcmp(key, "isolated_cores") == 0;
 	case TUNE_QUEUE:
+	case TUNE_TABLE:
 		break;
 	}
 	return false;

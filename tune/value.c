@@ -73,6 +73,8 @@ int value_may_write(const char *root, const struct tune_change *c)
 {
 	char path[TUNE_OBJECT + 16];
 
+	if (c->kind == TUNE_TABLE)
+		return HT_OK; /* no file */
 	if (c->kind != TUNE_ETHTOOL)
 		return file_may_write(root, c->object);
 	if (!root[0])
