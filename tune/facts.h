@@ -78,6 +78,8 @@ struct disk {
 	char options[256]; /* of the mount and its superblock */
 	enum known has_journal;
 	enum known rotates;
+	unsigned irq_count; /* of its controller; 0: unknown or none */
+	struct cpus served; /* CPUs that these come in on */
 };
 
 struct facts {

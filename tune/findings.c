@@ -119,15 +119,22 @@ static void list_irqs(const struct host_plan *p, char *out, size_t size)
 						 atoi(p->changes[i].object + strlen("/proc/irq/")));
 }
 
-static void managers(const struct facts *f, struct host_plan *p)
+static struct cpus capture_cores(const struct placement *p)
 {
 	struct cpus cores = { 0 };
+
+	for (unsigned i = 0; i < p->nic_count; i++)
+		for (unsigned t = 0; t < p->nics[i].threads; t++)
+			if (p->nics[i].core[t] >= 0)
+				cpus_add(&cores, (unsigned)p->nics[i].core[t]);
+	return cores;
+}
+
+static void managers(const struct facts *f, struct host_plan *p)
+{
+	struct cpus cores = capture_cores(&p->placement);
 	char cpus[128], irqs[256];
 
-	for (unsigned i = 0; i < p->placement.nic_count; i++)
-		for (unsigned t = 0; t < p->placement.nics[i].threads; t++)
-			if (p->placement.nics[i].core[t] >= 0)
-				cpus_add(&cores, (unsigned)p->placement.nics[i].core[t]);
 	list_irqs(p, irqs, sizeof(irqs));
 	if (f->irqbalance[0] && f->nic_count)
 		finding_add(&p->findings, KNOB_REPORT, "irqbalance", "runs",
@@ -136,7 +143,7 @@ static void managers(const struct facts *f, struct host_plan *p)
 			    f->irqbalance, cpus_print(&cores, cpus, sizeof(cpus)), irqs);
 	if (f->tuned[0])
 		finding_add(&p->findings, KNOB_REPORT, "tuned", f->tuned,
-			    "writes sysctls too: what its profile sets comes back when it starts");
+			    "writes sysctls too: what its profile sets is left to it");
 }
 
 /* ---- settings that need more than a comparison ---- */
@@ -235,33 +242,31 @@ static void flow_limit(const struct facts *f, struct findings *to)
 			    "dropped first, which are those of the busiest SBC; write 0");
 }
 
-static int64_t percent_of(int64_t percent, int64_t bytes)
+/* A limit in octets, where there is one, holds instead of the percentage. */
+static void dirty_limit(const struct facts *f, struct findings *to, const char *ratio,
+			const char *octets, const char *text)
 {
-	return percent > 0 && bytes > 0 ? bytes / 100 * percent : 0;
+	int64_t percent = facts_sysctl_number(f, ratio);
+	int64_t most = f->host.ram_bytes > 0 && percent > 0 ? f->host.ram_bytes / 100 * percent : 0;
+	char now[32];
+
+	if (most <= DIRTY_MOST || facts_sysctl_number(f, octets) > 0)
+		return;
+	snprintf(now, sizeof(now), "%lld", (long long)percent);
+	finding_add(to, KNOB_REPORT, ratio, now, "%lld GiB %s", (long long)(most >> 30), text);
 }
 
-/*
- * What may wait in memory before programs that write have to wait for the disk. A limit in octets,
- * where there is one, holds instead of the percentage.
- */
+/* Of a host with a spool or a database. */
 static void dirty(const struct facts *f, struct findings *to)
 {
-	int64_t percent = facts_sysctl_number(f, "vm/dirty_ratio");
-	int64_t bytes = percent_of(percent, f->host.ram_bytes);
-
-	if ((f->spool.path[0] || f->database.path[0]) && bytes > DIRTY_MOST &&
-	    facts_sysctl_number(f, "vm/dirty_bytes") <= 0)
-		of_number(to, KNOB_REPORT, "vm/dirty_ratio", percent,
-			  "so many GiB may pile up in memory that a disk needs minutes for them, "
-			  "and all that write wait; for a host with a spool or a database set "
-			  "vm.dirty_bytes=1073741824");
-	percent = facts_sysctl_number(f, "vm/dirty_background_ratio");
-	bytes = percent_of(percent, f->host.ram_bytes);
-	if ((f->spool.path[0] || f->database.path[0]) && bytes > DIRTY_MOST &&
-	    facts_sysctl_number(f, "vm/dirty_background_bytes") <= 0)
-		of_number(to, KNOB_REPORT, "vm/dirty_background_ratio", percent,
-			  "the disk idles until some GiB have piled up, and is then busy with them "
-			  "at once; set vm.dirty_background_bytes=268435456");
+	if (!f->spool.path[0] && !f->database.path[0])
+		return;
+	dirty_limit(f, to, "vm/dirty_ratio", "vm/dirty_bytes",
+		    "may pile up in memory; then all that write wait until the disk has them. A "
+		    "person could set vm.dirty_bytes=1073741824");
+	dirty_limit(f, to, "vm/dirty_background_ratio", "vm/dirty_background_bytes",
+		    "pile up before the disk begins, and then keep it busy at once. A person could "
+		    "set vm.dirty_background_bytes=268435456");
 }
 
 static void files_and_memory(const struct facts *f, struct findings *to)
@@ -326,6 +331,20 @@ static void disk(const struct disk *d, struct findings *to)
 	if (strncmp(d->kind, "nfs", 3) == 0)
 		finding_add(to, KNOB_REPORT, d->path, d->kind,
 			    "over the network: the spool is there for the time when that fails");
+}
+
+/* A disk with an interrupt for each CPU gets them only where somebody writes, which is not here. */
+static void disk_irqs(const struct facts *f, const struct placement *p, const struct disk *d,
+		      struct findings *to)
+{
+	struct cpus cores = capture_cores(p), both = cpus_and(&cores, &d->served);
+	char now[FACTS_VALUE], shared[FACTS_VALUE];
+
+	if (d->irq_count && d->irq_count < cpus_count(&f->online) && cpus_first(&both) >= 0)
+		finding_add(to, KNOB_REPORT, d->path, cpus_print(&d->served, now, sizeof(now)),
+			    "CPUs that serve the interrupts of %s; %s capture, too: move the "
+			    "interrupts to the writers, if the kernel does not manage them",
+			    d->device, cpus_print(&both, shared, sizeof(shared)));
 }
 
 /* ---- ourselves ---- */
@@ -404,5 +423,7 @@ void plan_findings(const struct facts *f, const struct tune_wish *wish, struct h
 	dirty(f, to);
 	disk(&f->spool, to);
 	disk(&f->database, to);
+	disk_irqs(f, &p->placement, &f->spool, to);
+	disk_irqs(f, &p->placement, &f->database, to);
 	knobs_check(f, to);
 }

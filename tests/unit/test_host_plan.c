@@ -170,6 +170,10 @@ START_TEST(wishes_change_the_plan)
 	p = plan_of(&f, 2, &w);
 	ck_assert_str_eq(change_of(p, "/sys/class/net/enp3s0f0/queues/rx-0/rps_cpus")->wanted,
 			 "fff0");
+	ck_assert_str_eq(change_of(p, "/sys/class/net/enp3s0f0/queues/tx-0/xps_cpus")->wanted,
+			 "1010");
+	ck_assert_str_eq(change_of(p, "/sys/class/net/enp3s0f0/queues/tx-7/xps_cpus")->wanted,
+			 "800");
 	host_plan_free(p);
 	facts_free(f);
 
@@ -195,7 +199,7 @@ static const struct {
 	{ 2, "irqbalance", "IRQBALANCE_BANNED_CPULIST=4-11" },
 	{ 2, "irqbalance", "--banirq=64" },
 	{ 2, "enp3s0f0", "routing table could not be read" },
-	{ 3, "tuned", "comes back" },
+	{ 3, "tuned", "left to it" },
 	{ 3, "SMT siblings", "idle" },
 	{ 4, "CAP_NET_RAW", "can be captured" },
 	{ 4, "net/core/rmem_max", "425984 octets" },
@@ -298,6 +302,9 @@ static const struct {
 	{ "net/netfilter/nf_conntrack_count", "5", "0", NULL },
 	{ "net/netfilter/nf_conntrack_helper", "1", "0", NULL },
 	{ "vm/dirty_ratio", "60", "20", NULL },
+	{ "vm/dirty_ratio", "30", "20", NULL },
+	{ "vm/dirty_background_ratio", "30", "10", NULL },
+	{ "net/core/flow_limit_cpu_bitmap", "f0", "00", NULL },
 	{ "vm/zone_reclaim_mode", "1", "0", NULL },
 	{ "kernel/shmmax", "1073741823", "18446744073692774399", NULL },
 	{ "kernel/shmall", "1000", "18446744073692774399", NULL },
@@ -338,6 +345,67 @@ START_TEST(mount_that_hurts_is_found)
 	ck_assert_ptr_nonnull(finding_of(p, "/var/spool/heptap", "said to be on disk"));
 	ck_assert_ptr_nonnull(finding_of(p, "/var/spool/heptap", "old contents"));
 	ck_assert_ptr_null(finding_of(p, "/var/spool/heptap", "each read"));
+	host_plan_free(p);
+	facts_free(f);
+}
+END_TEST
+
+/* Of a disk with fewer interrupts than there are CPUs. */
+START_TEST(disk_that_interrupts_a_capture_core_is_found)
+{
+	struct facts *f;
+	struct host_plan *p;
+	int core;
+
+	put("22 1 8:1 / / rw,relatime - ext4 /dev/vda1 rw\n", "proc/self/mountinfo");
+	put("0\n", "sys/devices/pci/virtio1/block/vda/vda1/partition");
+	put("\n", "sys/devices/pci/msi_irqs/30");
+	put("0\n", "sys/dev/block/none");
+	ck_assert_int_eq(run_line("ln -s ../../devices/pci/virtio1/block/vda/vda1 "
+				  "%s/sys/dev/block/8:1",
+				  root),
+			 0);
+	put("0-7\n", "proc/irq/30/smp_affinity_list");
+	put("0\n", "proc/irq/30/effective_affinity_list");
+	p = plan_made(&f);
+	ck_assert_uint_eq(f->spool.irq_count, 1);
+	ck_assert_ptr_null(finding_of(p, "/var/spool/heptap", "interrupts of vda1"));
+	core = p->placement.nics[0].core[0];
+	ck_assert_int_gt(core, 0);
+	host_plan_free(p);
+	facts_free(f);
+	ck_assert_int_eq(run_line("echo %d >%s/proc/irq/30/effective_affinity_list", core, root),
+			 0);
+	p = plan_made(&f);
+	ck_assert_ptr_nonnull(finding_of(p, "/var/spool/heptap", "interrupts of vda1"));
+	host_plan_free(p);
+	facts_free(f);
+}
+END_TEST
+
+/* These are not raised. */
+START_TEST(settings_that_are_lowered_are_planned)
+{
+	const char *nic = "eth0";
+	struct tune_wish w = usual();
+	const struct tune_change *c;
+	struct host_plan *p;
+	struct facts *f;
+
+	put("1\n", "sys/class/net/eth0/threaded");
+	put("Ip: InReceives ReasmFails\nIp: 9 7\n", "proc/net/snmp");
+	put("30\n", "proc/sys/net/ipv4/ipfrag_time");
+	f = facts_read(root, &nic, 1, NULL, NULL);
+	p = host_plan_make(f, &w);
+	c = change_of(p, "/sys/class/net/eth0/threaded");
+	ck_assert_ptr_nonnull(c);
+	ck_assert_str_eq(c->wanted, "0");
+	c = change_of(p, "/proc/sys/net/ipv4/ipfrag_time");
+	ck_assert_ptr_nonnull(c);
+	ck_assert_str_eq(c->wanted, "10");
+	for (unsigned i = 0; i < p->change_count; i++)
+		ck_assert_msg(!p->changes[i].blocked, "%s: %s", p->changes[i].object,
+			      p->changes[i].blocked);
 	host_plan_free(p);
 	facts_free(f);
 }
@@ -454,6 +522,8 @@ int main(void)
 	tcase_add_checked_fixture(made, make_root, remove_root);
 	tcase_add_loop_test(made, setting_that_hurts_is_found, 0, ROWS(settings));
 	tcase_add_test(made, mount_that_hurts_is_found);
+	tcase_add_test(made, disk_that_interrupts_a_capture_core_is_found);
+	tcase_add_test(made, settings_that_are_lowered_are_planned);
 	tcase_add_test(made, management_nic_is_left_alone);
 	tcase_add_test(made, strict_reverse_path_of_the_agents_nic_is_found);
 	tcase_add_test(made, sysctls_are_raised_where_a_rule_asks);
