@@ -182,15 +182,15 @@ static int command_match(const char *file, int argc, char **argv)
 static int command_tune(const char *file, int argc, char **argv)
 {
 	struct tune_words words;
-	struct conf *conf;
+	struct conf *conf = NULL;
 	int code;
 
 	if (!tune_words(argc, argv, &words))
 		return usage(TUNE_USAGE, NULL);
-	code = conf_load(file, 0, &conf);
+	code = tune_needs_conf(&words) ? conf_load(file, 0, &conf) : EXIT_DONE;
 	if (code != EXIT_DONE)
 		return code;
-	code = tune_command(conf, &words);
+	code = tune_command(conf, file, &words);
 	conf_free(conf);
 	return code;
 }
@@ -325,13 +325,31 @@ static const struct command commands[] = {
 	  "capture or no SIP,\nor is damaged, or the rule of --only decided nothing; 3 if it could "
 	  "not be done or was interrupted.\n",
 	  command_match },
-	{ "tune", " plan -c FILE [OPTIONS]", "what would suit this host",
-	  "\nplan prints how many threads, rings and buffers of what size and which cores we would "
-	  "use; what of the host\nshould change (now, wanted, why, right needed, danger, undo); "
-	  "and "
-	  "settings that hurt. It changes nothing.\n\n"
-	  "  --root DIR           plan for a recorded host: its /proc and /sys below DIR\n"
-	  "  --format text|json   text unless json is asked for\n",
+	{ "tune", " plan|apply|... -c FILE [OPTIONS]", "what would suit this host; do it, undo it",
+	  "\nplan      prints how many threads, rings and buffers of what size and which cores we "
+	  "would use; what of the host\n          should change (now, wanted, why, right needed, "
+	  "danger, undo); and settings that hurt. It changes nothing.\n"
+	  "apply     makes those changes, and says of each what became of it. What was there "
+	  "before "
+	  "is in a journal\n          before anything is written. Exit 3 if something was "
+	  "refused.\n"
+	  "verify    compares the host with the journal. Exit 3 if something is not as it was "
+	  "set.\n"
+	  "rollback  sets everything back, but for what somebody else changed since. Exit 3 if "
+	  "something was refused.\n"
+	  "export    prints files that keep it over a restart: sysctl.d, .link, a drop-in of our "
+	  "unit.\n\n"
+	  "  --root DIR           a recorded host: its /proc, /sys, /etc and /var/lib/heptap below "
+	  "DIR\n"
+	  "  --format text|json   text unless json is asked for\n"
+	  "  --only PATTERN       apply: only these objects ('*/rps_cpus'), an interface (eth0) or "
+	  "a "
+	  "kind (irq, queue,\n                       sysctl, ethtool, table); may be given several "
+	  "times\n"
+	  "  --persist            apply: also write the files of export to their places\n"
+	  "  --dir DIR            export: write the files below DIR instead\n\n"
+	  "A file that heptap did not make is never written to. verify and rollback go by the "
+	  "journal,\n/var/lib/heptap/tune.journal, and need no configuration.\n",
 	  command_tune },
 	{ "reload", " -c FILE", "the running server reads its configuration again",
 	  "\nWhat is wrong changes nothing and is printed. Exit 0 if it was done, 1 if something "

@@ -1,30 +1,73 @@
-/* The plan as a table. */
+/* The words of `heptap tune`, and its plan as a table. */
 #include "capture/tune_command.h"
 
 #include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "capture/tune_doing.h"
+#include "capture/tune_files.h"
 #include "capture/tuning.h"
 
 enum { EXIT_DONE = 0, EXIT_REFUSED = 3 };
 
+/* ---- words ---- */
+
+static const char *const verbs[] = { [TUNE_PLAN] = "plan",
+				     [TUNE_APPLY] = "apply",
+				     [TUNE_VERIFY] = "verify",
+				     [TUNE_ROLLBACK] = "rollback",
+				     [TUNE_EXPORT] = "export" };
+
+static bool verb_find(const char *word, enum tune_verb *out)
+{
+	for (unsigned v = 0; v < sizeof(verbs) / sizeof(verbs[0]); v++) {
+		if (strcmp(word, verbs[v]) == 0) {
+			*out = (enum tune_verb)v;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* @return false if it is none of this command's, or its value is no good. */
+static bool take_option(struct tune_words *w, const char *name, const char *value)
+{
+	if (!value || !value[0])
+		return false;
+	if (strcmp(name, "--root") == 0)
+		w->root = value;
+	else if (strcmp(name, "--dir") == 0 && w->verb == TUNE_EXPORT)
+		w->dir = value;
+	else if (strcmp(name, "--only") == 0 && w->verb == TUNE_APPLY && w->only_count < TUNE_ONLY)
+		w->only[w->only_count++] = value;
+	else if (strcmp(name, "--format") == 0 && strcmp(value, "json") == 0)
+		w->is_json = true;
+	else
+		return strcmp(name, "--format") == 0 && strcmp(value, "text") == 0;
+	return true;
+}
+
 bool tune_words(int argc, char **argv, struct tune_words *out)
 {
 	*out = (struct tune_words){ .root = "" };
-	if (argc < 1 || strcmp(argv[0], "plan") != 0)
+	if (argc < 1 || !verb_find(argv[0], &out->verb))
 		return false;
-	for (int i = 1; i < argc; i += 2) {
-		if (i + 1 >= argc)
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "--persist") == 0 && out->verb == TUNE_APPLY) {
+			out->is_persistent = true;
+			continue;
+		}
+		if (!take_option(out, argv[i], i + 1 < argc ? argv[i + 1] : NULL))
 			return false;
-		if (strcmp(argv[i], "--root") == 0 && argv[i + 1][0])
-			out->root = argv[i + 1];
-		else if (strcmp(argv[i], "--format") == 0 && strcmp(argv[i + 1], "json") == 0)
-			out->is_json = true;
-		else if (strcmp(argv[i], "--format") != 0 || strcmp(argv[i + 1], "text") != 0)
-			return false;
+		i++;
 	}
-	return true;
+	return !out->is_persistent || !out->root[0];
+}
+
+bool tune_needs_conf(const struct tune_words *words)
+{
+	return words->verb != TUNE_VERIFY && words->verb != TUNE_ROLLBACK;
 }
 
 /* ---- text ---- */
@@ -112,13 +155,11 @@ static bool root_is_there(const char *root)
 	return false;
 }
 
-int tune_command(const struct conf *conf, const struct tune_words *words)
+static int plan_command(const struct conf *conf, const struct tune_words *words)
 {
 	struct tuning t;
 	bool is_done;
 
-	if (!root_is_there(words->root))
-		return EXIT_REFUSED;
 	if (tuning_init(&t, conf, words->root) < 0) {
 		fprintf(stderr, "heptap: no memory for a plan\n");
 		return EXIT_REFUSED;
@@ -134,4 +175,23 @@ int tune_command(const struct conf *conf, const struct tune_words *words)
 	}
 	tuning_fini(&t);
 	return is_done ? EXIT_DONE : EXIT_REFUSED;
+}
+
+int tune_command(const struct conf *conf, const char *file, const struct tune_words *words)
+{
+	if (!root_is_there(words->root))
+		return EXIT_REFUSED;
+	switch (words->verb) {
+	case TUNE_APPLY:
+		return apply_command(conf, file, words);
+	case TUNE_VERIFY:
+		return verify_command(words);
+	case TUNE_ROLLBACK:
+		return rollback_command(words);
+	case TUNE_EXPORT:
+		return export_command(conf, file, words);
+	case TUNE_PLAN:
+		break;
+	}
+	return plan_command(conf, words);
 }

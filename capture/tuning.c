@@ -2,23 +2,53 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "storage/block.h"
+#include "tune/notrack.h"
 
 /* of a database on this host, unless it was told otherwise */
 #define DATABASE_DIR "/var/lib/mysql"
 
+static uint16_t port_of(const struct conf_endpoint *e)
+{
+	return ntohs(e->addr.ss_family == AF_INET6
+			     ? ((const struct sockaddr_in6 *)&e->addr)->sin6_port
+			     : ((const struct sockaddr_in *)&e->addr)->sin_port);
+}
+
 static void add_port(struct tune_wish *w, const struct conf_endpoint *e)
 {
-	uint16_t port = e->addr.ss_family == AF_INET6
-				? ((const struct sockaddr_in6 *)&e->addr)->sin6_port
-				: ((const struct sockaddr_in *)&e->addr)->sin_port;
-
 	if (w->port_count < WISH_PORTS)
-		w->ports[w->port_count++] = ntohs(port);
+		w->ports[w->port_count++] = port_of(e);
+}
+
+static int port_order(const void *a, const void *b)
+{
+	return *(const uint16_t *)a - *(const uint16_t *)b;
+}
+
+/* UDP ports of HEP, each once, from low to high. */
+static void wish_notrack(const struct conf *conf, struct tune_wish *w)
+{
+	uint16_t ports[CONF_MAX_LISTENERS * CONF_MAX_ENDPOINTS];
+	size_t n = 0, len = 0;
+
+	for (size_t i = 0; i < conf->hep_count; i++) {
+		for (size_t k = 0; k < conf->hep[i].listen_count; k++) {
+			if (!conf->hep[i].listen[k].is_stream)
+				ports[n++] = port_of(&conf->hep[i].listen[k]);
+		}
+	}
+	qsort(ports, n, sizeof(ports[0]), port_order);
+	for (size_t i = 0; i < n && len + 8 < sizeof(w->notrack); i++) {
+		if (!i || ports[i] != ports[i - 1])
+			len += (size_t)snprintf(w->notrack + len, sizeof(w->notrack) - len, "%s%u",
+						len ? " " : "", ports[i]);
+	}
 }
 
 /* Of an interface that several sources name the first one counts. */
@@ -53,6 +83,8 @@ static unsigned wish_from(const struct conf *conf, struct tune_wish *w, const ch
 		for (size_t k = 0; k < conf->hep[i].listen_count; k++)
 			add_port(w, &conf->hep[i].listen[k]);
 	}
+	if (conf->tune.manage_notrack == CONF_TRUE)
+		wish_notrack(conf, w);
 	for (size_t i = 0; i < conf->capture_count; i++)
 		add_mirror(&conf->capture[i], conf->tune.pps, w, names, &count);
 	return count;
@@ -66,12 +98,24 @@ static const char *database_dir(const struct conf *conf, const char *root)
 	return is_local && (root[0] || access(DATABASE_DIR, F_OK) == 0) ? DATABASE_DIR : NULL;
 }
 
+/* A process is started for it: only where its answer counts. */
+static void ask_notrack(struct facts *f)
+{
+	int err = notrack_read(f->root, f->notrack, sizeof(f->notrack));
+
+	f->notrack_err = err < 0 ? err : HT_OK;
+	if (err < 0)
+		f->notrack[0] = '\0';
+}
+
 int tuning_init(struct tuning *t, const struct conf *conf, const char *root)
 {
 	*t = (struct tuning){ 0 };
 	t->nic_count = wish_from(conf, &t->wish, t->nics);
 	t->facts = facts_read(root, t->nics, t->nic_count, conf->storage.spool.dir,
 			      database_dir(conf, root));
+	if (t->facts && t->wish.notrack[0])
+		ask_notrack(t->facts);
 	t->plan = t->facts ? host_plan_make(t->facts, &t->wish) : NULL;
 	if (t->plan && !t->plan->findings.is_short)
 		return HT_OK;

@@ -151,6 +151,7 @@ struct conf {
 	struct {
 		enum conf_tune mode;
 		enum conf_switch allow_mgmt_nic;
+		enum conf_switch manage_notrack;
 		unsigned pps; /* packets/s that each interface may bring; 0: by its speed */
 	} tune;
 	struct {

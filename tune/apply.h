@@ -19,7 +19,7 @@
 /* X(name, text, is_bad) */
 #define APPLY_STATES(X)                                                                   \
 	X(APPLY_DONE, "done", false)                                                      \
-	X(APPLY_ROUNDED, "done, rounded", false)                                          \
+	X(APPLY_ROUNDED, "rounded", false)                                                \
 	X(APPLY_PENDING, "pending", false) /* the kernel does it later */                 \
 	X(APPLY_NOT_NEEDED, "not needed", false)                                          \
 	X(APPLY_REFUSED, "refused", true)                                                 \

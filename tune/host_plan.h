@@ -25,6 +25,8 @@ struct tune_wish {
 	unsigned ports[WISH_PORTS]; /* that we listen on */
 	unsigned port_count;
 	bool may_management; /* the NIC of the default route may be tuned too */
+	char notrack[512];   /* UDP ports to keep out of connection tracking, as tune/notrack.h
+				has them; empty: that is not asked for */
 };
 
 struct host_plan {
@@ -33,6 +35,8 @@ struct host_plan {
 	uint64_t rings[FACTS_NICS];  /* octets of each thread */
 	struct tune_change *changes; /* in the order of writing */
 	unsigned change_count, change_room;
+	char **texts; /* why changes are blocked, one for each that was found to be at last */
+	unsigned text_count;
 	struct findings findings;
 };
 

@@ -34,7 +34,11 @@ static const struct {
 	{ TUNE_SYSCTL, ENOENT, "this kernel or this namespace has no such setting: leave it" },
 	{ TUNE_SYSCTL, EINVAL, "the kernel does not take this value: it is out of range" },
 	{ TUNE_SYSCTL, EPERM, "needs root in the first network namespace" },
+	{ TUNE_TABLE, ENOENT, "nft is not installed" },
+	{ TUNE_TABLE, EPERM, "needs CAP_NET_ADMIN in this network namespace" },
+	{ TUNE_TABLE, EIO, "nft failed: try `nft list ruleset`" },
 	{ ANY, EINVAL, "the kernel does not take this value" },
+	{ ANY, EOPNOTSUPP, "the kernel or the driver has no such thing: leave it" },
 	{ ANY, EROFS,
 	  "mounted read-only, as in a container or with ProtectKernelTunables=yes: "
 	  "run `heptap tune apply` on the host itself, in a unit of its own" },

@@ -119,7 +119,9 @@ def test_this_machine(world):
 def test_words(world):
     """What is no word of it is refused, and says what is."""
     h = planner(world, "eth0")
-    for words in ((), ("apply",), ("plan", "--format"), ("plan", "--format", "xml"), ("plan", "--root"), ("plan", "more")):
+    for words in ((), ("made",), ("plan", "--format"), ("plan", "--format", "xml"), ("plan", "--root"), ("plan", "more"), ("apply", "--yes"),
+                  ("apply", "--persist", "--root", "/nowhere"), ("plan", "--only", "eth0"), ("verify", "--persist"), ("rollback", "--dir", "/"),
+                  ("export", "--dir", ""), ("apply", *["--only", "eth0"] * 33)):
         done = h.command("tune", *words)
         check_equal(done.returncode, 2, f"exit code of {words}")
         check("--format" in done.stderr, f"{words}: {done.stderr}")

@@ -1264,7 +1264,7 @@ START_TEST(print_is_what_the_manual_says)
 		"  retention_days: 10\n  retention_bytes: 0\n  spool:\n"
 		"    dir: '/var/spool/heptap'\n"
 		"    max: 20G\n    durability: spool\ntune:\n  mode: auto\n"
-		"  allow_mgmt_nic: false\n  pps: 0\nhttp:\n"
+		"  allow_mgmt_nic: false\n  manage_notrack: false\n  pps: 0\nhttp:\n"
 		"  listen: '127.0.0.1:9080'\n  token_file: ''\nevents:\n  receivers: []\n"
 		"  agent_silent: 300\nlog:\n  level: info\n"
 		"  target: stderr\n");
