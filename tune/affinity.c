@@ -1,7 +1,6 @@
 /* The kernel's calls and not glibc's, whose sets end at 1,024 CPUs. */
 #include "tune/affinity.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,34 +8,39 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "tune/rooted.h"
+#include "tune/files.h"
+
+struct search {
+	const char *name;
+	int tid;
+};
+
+static void look_at_thread(void *ctx, const char *tid)
+{
+	struct search *s = ctx;
+	char path[64], comm[64];
+
+	snprintf(path, sizeof(path), "/proc/self/task/%.16s/comm", tid);
+	if (s->tid < 0 && file_value("", path, comm, sizeof(comm)) >= 0 &&
+	    strcmp(comm, s->name) == 0)
+		s->tid = atoi(tid);
+}
 
 int affinity_find(const char *name)
 {
-	DIR *tasks = rooted_list("", "/proc/self/task");
-	char path[320], comm[64];
-	const struct dirent *d;
-	int tid = -ESRCH;
+	struct search s = { .name = name, .tid = -ESRCH };
+	int n = file_list("", "/proc/self/task", look_at_thread, &s);
 
-	if (!tasks)
-		return -errno;
-	while (tid == -ESRCH && (d = readdir(tasks))) {
-		snprintf(path, sizeof(path), "/proc/self/task/%s/comm", d->d_name);
-		if (d->d_name[0] != '.' && rooted_read("", path, comm, sizeof(comm)) >= 0 &&
-		    strcmp(comm, name) == 0)
-			tid = atoi(d->d_name);
-	}
-	closedir(tasks);
-	return tid;
+	return n < 0 ? n : s.tid;
 }
 
-int affinity_read(pid_t tid, struct cpulist *out)
+int affinity_read(pid_t tid, struct cpus *out)
 {
-	*out = (struct cpulist){ 0 };
+	*out = (struct cpus){ 0 };
 	return syscall(SYS_sched_getaffinity, tid, sizeof(*out), out) < 0 ? -errno : HT_OK;
 }
 
-int affinity_set(pid_t tid, const struct cpulist *want, struct cpulist *got)
+int affinity_set(pid_t tid, const struct cpus *want, struct cpus *got)
 {
 	int err = HT_OK, again;
 
@@ -47,5 +51,5 @@ int affinity_set(pid_t tid, const struct cpulist *want, struct cpulist *got)
 		return err;
 	if (again < 0)
 		return again;
-	return cpulist_is_equal(want, got) ? HT_OK : HT_EFULL;
+	return cpus_equal(want, got) ? HT_OK : HT_EFULL;
 }

@@ -10,13 +10,13 @@
 #include <sys/types.h>
 
 #include "conf/err.h"
-#include "tune/cpulist.h"
+#include "tune/cpus.h"
 
 /** @return the thread's id, -ESRCH if no thread has that name, another -errno. */
 HT_MUST_CHECK int affinity_find(const char *name);
 
 /** @param tid  0: the calling thread. @return HT_OK, -ESRCH, another -errno. */
-HT_MUST_CHECK int affinity_read(pid_t tid, struct cpulist *out);
+HT_MUST_CHECK int affinity_read(pid_t tid, struct cpus *out);
 
 /**
  * Have a thread run on these CPUs only.
@@ -25,4 +25,4 @@ HT_MUST_CHECK int affinity_read(pid_t tid, struct cpulist *out);
  * @return HT_OK if that is @p want; HT_EFULL if the process's cpuset took some away; -EINVAL if it
  *         would have left none, and nothing has changed; -EPERM for a thread of somebody else.
  */
-HT_MUST_CHECK int affinity_set(pid_t tid, const struct cpulist *want, struct cpulist *got);
+HT_MUST_CHECK int affinity_set(pid_t tid, const struct cpus *want, struct cpus *got);

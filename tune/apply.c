@@ -9,10 +9,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tune/files.h"
 #include "tune/journal.h"
-#include "tune/rulings.h"
+#include "tune/knobs.h"
 #include "tune/reason.h"
-#include "tune/rooted.h"
 #include "tune/value.h"
 
 _Static_assert(TUNE_VALUE <= JOURNAL_VALUE && TUNE_OBJECT <= JOURNAL_OBJECT, "it fits");
@@ -115,7 +115,7 @@ static bool is_enough(const char *now, const char *wanted)
 
 static bool is_needed(const struct tune_change *c, struct apply_result *r)
 {
-	const struct ruling *k = ruling_find(c->object);
+	const struct knob *k = knob_find(c->object);
 
 	if (value_is_equal(c, r->now, c->wanted)) {
 		set(r, APPLY_NOT_NEEDED, "it is so already");
@@ -135,6 +135,11 @@ static bool is_to_do(struct work *w, const struct tune_change *c, struct apply_r
 	char why[GUARD_WHY];
 	int err;
 
+	if (c->blocked) {
+		r->err = -EPERM;
+		set(r, APPLY_REFUSED, "%s", c->blocked);
+		return false;
+	}
 	if (!guard_allows(&w->guard, c, why)) {
 		r->err = -EPERM;
 		set(r, APPLY_REFUSED, "%s", why);
@@ -233,9 +238,9 @@ static void change_make(struct work *w, const struct tune_change *c)
 
 static void where_we_are(const char *root, char boot[64], char network[64])
 {
-	if (rooted_read(root, "/proc/sys/kernel/random/boot_id", boot, 64) < 0)
+	if (file_value(root, "/proc/sys/kernel/random/boot_id", boot, 64) < 0)
 		snprintf(boot, 64, "recorded");
-	if (root[0] || readlink("/proc/self/ns/net", memset(network, 0, 64), 63) < 0)
+	if (root[0] || !file_link("", network, 64, "/proc/self/ns/net"))
 		snprintf(network, 64, "recorded");
 }
 

@@ -9,18 +9,19 @@
 #include "tune/files.h"
 #include "tune/host_plan.h"
 
-#define RING_MS	       10
-#define RING_LEAST     1024
-#define USECS	       50
-#define USECS_LOW      30
-#define USECS_HIGH     125
-#define BACKLOG_MS     20
-#define BACKLOG_MOST   16384
-#define BUDGET	       600
-#define BUDGET_USECS   8000
-#define RMEM_MOST      (256LL << 20)
-#define FRAGMENT_BYTES (16LL << 20)
-#define SWAPPINESS     10
+#define RING_MS		 10
+#define RING_LEAST	 1024
+#define USECS		 50
+#define USECS_LOW	 30
+#define USECS_HIGH	 125
+#define BACKLOG_MS	 20
+#define BACKLOG_MOST	 16384
+#define BUDGET		 600
+#define BUDGET_USECS	 8000
+#define RMEM_MOST	 (256LL << 20)
+#define FRAGMENT_BYTES	 (16LL << 20)
+#define FRAGMENT_SECONDS 10
+#define SWAPPINESS	 10
 
 #define OF_IRQ	   "root, and /proc/irq writable"
 #define OF_NIC	   "CAP_NET_ADMIN in the namespace of the NIC"
@@ -199,8 +200,6 @@ static const char *blocked_irq(const struct context *c, const struct nic_irq *ir
 {
 	if (irq->is_managed == YES)
 		return "managed by the kernel: nobody can move it";
-	if (c->f->irqbalance[0])
-		return "irqbalance runs and would move it again: ban it there first";
 	return blocked_nic(c);
 }
 
@@ -289,6 +288,79 @@ static void spreading(const struct context *c)
 		if (change)
 			snprintf(change->nic, sizeof(change->nic), "%s", c->nic->name);
 	}
+}
+
+/* The n-th of every @p parts CPUs of a set. */
+static struct cpus part_of(const struct cpus *all, unsigned n, unsigned parts)
+{
+	struct cpus out = { 0 };
+	unsigned i = 0;
+
+	for (int cpu = cpus_first(all); cpu >= 0; cpu = cpus_next(all, (unsigned)cpu + 1))
+		if (i++ % parts == n)
+			cpus_add(&out, (unsigned)cpu);
+	return out;
+}
+
+/* Threads that share the receive queues share those that answers to agents leave by, too. */
+static void sending(const struct context *c)
+{
+	struct entry e = { .kind = TUNE_QUEUE,
+			   .right = OF_NIC,
+			   .danger = "programs on other CPUs send through a queue by hash",
+			   .blocked = blocked_nic(c) };
+	struct cpus spread = spread_over(c->place);
+
+	if (c->nic->tx_queues < 2 || cpus_count(&spread) < c->nic->tx_queues)
+		return;
+	for (unsigned q = 0; q < c->nic->tx_queues; q++) {
+		const struct nic_queue *queue = &c->nic->queues[q];
+		struct cpus wanted = part_of(&spread, q, c->nic->tx_queues);
+		char object[TUNE_OBJECT], now[TUNE_VALUE], mask[TUNE_VALUE];
+		struct tune_change *change;
+
+		if (!queue->has_xps || cpus_equal(&queue->xps, &wanted))
+			continue;
+		snprintf(object, sizeof(object), "/sys/class/net/%s/queues/tx-%u/xps_cpus",
+			 c->nic->name, q);
+		change = add(c->p, &e, object, cpus_print_mask(&queue->xps, now, sizeof(now)),
+			     cpus_print_mask(&wanted, mask, sizeof(mask)),
+			     "%u queues for %u threads: each thread sends through one of them",
+			     c->nic->tx_queues, c->place->threads);
+		if (change)
+			snprintf(change->nic, sizeof(change->nic), "%s", c->nic->name);
+	}
+}
+
+/* Where packets are polled by threads of the kernel these decide on the core. */
+static void polling(const struct context *c)
+{
+	struct entry e = { .kind = TUNE_QUEUE,
+			   .right = OF_NIC,
+			   .danger = "packets are taken in softirq again, as is usual",
+			   .blocked = blocked_nic(c) };
+	char object[TUNE_OBJECT];
+	struct tune_change *change;
+
+	if (c->nic->threaded != 1)
+		return;
+	snprintf(object, sizeof(object), "/sys/class/net/%s/threaded", c->nic->name);
+	change = add(c->p, &e, object, "1", "0",
+		     "threads of the kernel poll it, on cores that the placement does not know");
+	if (change)
+		snprintf(change->nic, sizeof(change->nic), "%s", c->nic->name);
+}
+
+/* Only what has ports now: another choice than that of all four fields was somebody's. */
+static void hashing(const struct context *c)
+{
+	const char *now = c->nic->driver.udp4_hash;
+
+	if (strcmp(now, "sdfn") == 0 && c->nic->rx_queues > 1)
+		add_driver(c, "rxflow/udp4", now, "sd",
+			   "a single pair of addresses comes in on a single queue",
+			   "fragments of large messages have no ports and would come in on another "
+			   "queue");
 }
 
 static void coalescing(const struct context *c)
@@ -470,10 +542,19 @@ static int64_t snmp_counter(const struct facts *f, const char *group, const char
 static void fragments(const struct facts *f, const struct tune_wish *wish, struct host_plan *p)
 {
 	int64_t fails = snmp_counter(f, "Ip:", "ReasmFails");
+	int64_t seconds = facts_sysctl_number(f, "net/ipv4/ipfrag_time");
+	char why[TUNE_VALUE], now[32];
 
-	if (fails > 0 && wish->sizes.hep_sockets)
-		raise_to(f, p, "net/ipv4/ipfrag_high_thresh", FRAGMENT_BYTES, "kernel memory",
-			 "%lld datagrams could not be put together again", (long long)fails);
+	if (fails <= 0 || !wish->sizes.hep_sockets)
+		return;
+	snprintf(why, sizeof(why), "%lld datagrams could not be put together again",
+		 (long long)fails);
+	raise_to(f, p, "net/ipv4/ipfrag_high_thresh", FRAGMENT_BYTES, "kernel memory", "%s", why);
+	if (seconds <= FRAGMENT_SECONDS)
+		return;
+	snprintf(now, sizeof(now), "%lld", (long long)seconds);
+	add_sysctl(f, p, "net/ipv4/ipfrag_time", now, "10",
+		   "a fragment that is later than that is lost", why);
 }
 
 static void memory(const struct facts *f, struct host_plan *p)
@@ -502,9 +583,9 @@ static void memory(const struct facts *f, struct host_plan *p)
 /* In the order in which they must be written, over all NICs. */
 void plan_changes(const struct facts *f, const struct tune_wish *wish, struct host_plan *p)
 {
-	static void (*const steps[])(const struct context *) = { channels,   ring,	offloads,
-								 interrupts, spreading, coalescing,
-								 pausing };
+	static void (*const steps[])(
+		const struct context *) = { channels,  ring,	offloads, hashing,    interrupts,
+					    spreading, sending, polling,  coalescing, pausing };
 
 	for (size_t step = 0; step < sizeof(steps) / sizeof(steps[0]); step++)
 		for (unsigned i = 0; i < f->nic_count; i++)

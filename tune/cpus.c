@@ -21,10 +21,15 @@ bool cpus_equal(const struct cpus *a, const struct cpus *b)
 
 int cpus_next(const struct cpus *c, unsigned from)
 {
-	for (unsigned i = from; i < CPUS_MOST; i++)
-		if (cpus_has(c, i))
-			return (int)i;
-	return -1;
+	unsigned word = from / 64;
+	uint64_t bits;
+
+	if (from >= CPUS_MOST)
+		return -1;
+	bits = c->bits[word] & ~UINT64_C(0) << from % 64;
+	while (!bits && ++word < CPUS_MOST / 64)
+		bits = c->bits[word];
+	return bits ? (int)(word * 64) + __builtin_ctzll(bits) : -1;
 }
 
 struct cpus cpus_and(const struct cpus *a, const struct cpus *b)
@@ -117,7 +122,7 @@ bool cpus_read_mask(const char *text, struct cpus *out)
 	while (len--) {
 		int digit = hex_digit(text[len]);
 
-		if (text[len] == ',')
+		if (text[len] == ',' && cpu && cpu % GROUP == 0 && len)
 			continue;
 		if (digit < 0 || (digit && cpu >= CPUS_MOST)) {
 			*out = (struct cpus){ 0 };

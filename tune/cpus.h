@@ -8,8 +8,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CPUS_MOST 1024
+#define CPUS_MOST 4096
 
+/* Laid out as the kernel's: bit 0 of word 0 is CPU 0. */
 struct cpus {
 	uint64_t bits[CPUS_MOST / 64];
 };

@@ -16,9 +16,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "tune/rooted.h"
+#include "tune/files.h"
 
-#define FEATURES_MOST 1024
+#define FEATURES_MOST	1024
+#define HASH_KEY_MOST	512
+#define HASH_TABLE_MOST 65536
 
 union answer {
 	uint32_t cmd;
@@ -303,6 +305,113 @@ static int driver_read(const char *interface, const char *key, char *out, size_t
 	return -EINVAL;
 }
 
+/* ---- how queues are chosen ---- */
+
+/* Fields of a packet that its hash is made of, by ethtool(8)'s letters. */
+static const struct {
+	char letter;
+	uint64_t bit;
+} hash_fields[] = {
+	{ 's', RXH_IP_SRC }, { 'd', RXH_IP_DST }, { 'f', RXH_L4_B_0_1 }, { 'n', RXH_L4_B_2_3 },
+	{ 'v', RXH_VLAN },   { 'm', RXH_L2DA },	  { 't', RXH_L3_PROTO },
+};
+
+static const struct {
+	const char *name;
+	uint32_t type;
+} flows[] = {
+	{ "udp4", UDP_V4_FLOW },
+	{ "udp6", UDP_V6_FLOW },
+	{ "tcp4", TCP_V4_FLOW },
+	{ "tcp6", TCP_V6_FLOW },
+};
+
+/* @return 0: there is no such flow */
+static uint32_t flow_type(const char *name)
+{
+	for (size_t i = 0; i < ROWS(flows); i++) {
+		if (strcmp(flows[i].name, name) == 0)
+			return flows[i].type;
+	}
+	return 0;
+}
+
+/* @return false: a letter that we do not know, or none at all. */
+static bool hash_bits(const char *letters, uint64_t *out)
+{
+	*out = 0;
+	for (const char *c = letters; *c; c++) {
+		size_t i = 0;
+
+		while (i < ROWS(hash_fields) && hash_fields[i].letter != *c)
+			i++;
+		if (i == ROWS(hash_fields))
+			return false;
+		*out |= hash_fields[i].bit;
+	}
+	return *out != 0;
+}
+
+static int flow_read(const char *interface, const char *name, char *out, size_t size)
+{
+	struct ethtool_rxnfc q = { .cmd = ETHTOOL_GRXFH, .flow_type = flow_type(name) };
+	int err = q.flow_type ? ask(interface, &q) : -EINVAL;
+	size_t len = 0;
+
+	if (err < 0)
+		return err;
+	for (size_t i = 0; i < ROWS(hash_fields); i++) {
+		if (q.data & hash_fields[i].bit && len + 1 < size)
+			out[len++] = hash_fields[i].letter;
+	}
+	out[len] = '\0';
+	return len ? (int)len : -EOPNOTSUPP;
+}
+
+static int flow_write(const char *interface, const char *name, const char *letters)
+{
+	struct ethtool_rxnfc q = { .cmd = ETHTOOL_SRXFH, .flow_type = flow_type(name) };
+	uint64_t bits;
+	int err;
+
+	if (!hash_bits(letters, &bits))
+		return -EINVAL;
+	q.data = bits;
+	err = ask(interface, &q);
+	return err < 0 ? err : HT_OK;
+}
+
+/* The key of the hash, in hexadecimal with a colon between octets. */
+static int hash_key_read(const char *interface, char *out, size_t size)
+{
+	struct ethtool_rxfh q = { .cmd = ETHTOOL_GRSSH }, *full;
+	size_t len = 0;
+	const uint8_t *key;
+	int err = ask(interface, &q);
+
+	if (err < 0)
+		return err;
+	if (!q.key_size || q.key_size > HASH_KEY_MOST || q.indir_size > HASH_TABLE_MOST)
+		return -EOPNOTSUPP;
+	full = calloc(1, sizeof(*full) + q.indir_size * sizeof(uint32_t) + q.key_size);
+	if (!full)
+		return -ENOMEM;
+	full->cmd = ETHTOOL_GRSSH;
+	full->indir_size = q.indir_size;
+	full->key_size = q.key_size;
+	err = ask(interface, full);
+	key = (const uint8_t *)(full->rss_config + q.indir_size);
+	for (uint32_t i = 0; err >= 0 && i < q.key_size && len + 4 < size; i++)
+		len += (size_t)snprintf(out + len, size - len, i ? ":%02x" : "%02x", key[i]);
+	free(full);
+	return err < 0 ? err : (int)len;
+}
+
+static int rxfh_read(const char *interface, const char *key, char *out, size_t size)
+{
+	return strcmp(key, "key") == 0 ? hash_key_read(interface, out, size) : -EOPNOTSUPP;
+}
+
 /* ---- recorded trees: lines of KEY=VALUE ---- */
 
 /* @return where the value of @p key begins in @p text, or NULL. */
@@ -319,24 +428,24 @@ static char *line_find(char *text, const char *key)
 
 /* @return the octets of the group's file in @p text, or -errno. */
 static int recorded_group(const char *root, const char *interface, const char *group, char *path,
-			  char text[ROOTED_VALUE])
+			  char text[FILE_VALUE])
 {
 	char dir[128];
 	int n;
 
 	snprintf(path, 160, "/ethtool/%.32s/%.32s", interface, group);
-	n = rooted_read(root, path, text, ROOTED_VALUE);
+	n = file_value(root, path, text, FILE_VALUE);
 	if (n != -ENOENT)
 		return n;
 	snprintf(dir, sizeof(dir), "/sys/class/net/%.32s/ifindex", interface);
-	n = rooted_read(root, dir, text, ROOTED_VALUE);
+	n = file_value(root, dir, text, FILE_VALUE);
 	return n < 0 ? -ENODEV : -EOPNOTSUPP;
 }
 
 static int recorded_read(const char *root, const char *interface, const char *group,
 			 const char *key, char *out, size_t size)
 {
-	char text[ROOTED_VALUE], path[160], *at;
+	char text[FILE_VALUE], path[160], *at;
 	int err = recorded_group(root, interface, group, path, text);
 
 	if (err < 0)
@@ -348,7 +457,7 @@ static int recorded_read(const char *root, const char *interface, const char *gr
 static int recorded_write(const char *root, const char *interface, const char *group,
 			  const char *key, const char *value)
 {
-	char text[ROOTED_VALUE], changed[ROOTED_VALUE], path[160], *at;
+	char text[FILE_VALUE], changed[FILE_VALUE], path[160], *at;
 	int err = recorded_group(root, interface, group, path, text);
 	size_t old;
 
@@ -361,7 +470,7 @@ static int recorded_write(const char *root, const char *interface, const char *g
 	if (old > 6 && strncmp(at + old - 6, " fixed", 6) == 0)
 		return -EOPNOTSUPP;
 	snprintf(changed, sizeof(changed), "%.*s%s%s", (int)(at - text), text, value, at + old);
-	return rooted_write(root, path, changed);
+	return file_write(root, path, changed);
 }
 
 /* ---- a setting ---- */
@@ -378,22 +487,51 @@ static const char *split(const char *setting, char group[16])
 	return setting + n + 1;
 }
 
+/* Groups whose keys are not fields of a struct. */
+static const struct special {
+	const char *group;
+	int (*read)(const char *interface, const char *key, char *out, size_t size);
+	int (*write)(const char *interface, const char *key, const char *value); /* NULL: a fact */
+} specials[] = {
+	{ "features", feature_read, feature_write },
+	{ "rxflow", flow_read, flow_write },
+	{ "rxfh", rxfh_read, NULL },
+	{ "driver", driver_read, NULL },
+};
+
+static const struct special *special_find(const char *group)
+{
+	for (size_t i = 0; i < ROWS(specials); i++) {
+		if (strcmp(specials[i].group, group) == 0)
+			return &specials[i];
+	}
+	return NULL;
+}
+
 int ethtool_read(const char *root, const char *interface, const char *setting, char *out,
 		 size_t size)
 {
 	char group[16];
 	const char *key = split(setting, group);
 	const struct field *f = key ? field_find(group, key) : NULL;
+	const struct special *s = key ? special_find(group) : NULL;
 
-	if (!key || (!f && strcmp(group, "features") != 0 && strcmp(group, "driver") != 0))
+	if (!f && !s)
 		return -EINVAL;
 	if (root[0])
 		return recorded_read(root, interface, group, key, out, size);
+	return f ? field_read(interface, f, out, size) : s->read(interface, key, out, size);
+}
+
+static bool is_value(const char *group, const char *key, const struct field *f, const char *value)
+{
+	uint32_t number;
+	uint64_t bits;
+
 	if (f)
-		return field_read(interface, f, out, size);
-	if (strcmp(group, "driver") == 0)
-		return driver_read(interface, key, out, size);
-	return feature_read(interface, key, out, size);
+		return field_value(f, value, &number) == HT_OK;
+	return strcmp(group, "features") == 0 ? is_switch(value)
+					      : flow_type(key) && hash_bits(value, &bits);
 }
 
 int ethtool_write(const char *root, const char *interface, const char *setting, const char *value)
@@ -401,12 +539,11 @@ int ethtool_write(const char *root, const char *interface, const char *setting, 
 	char group[16];
 	const char *key = split(setting, group);
 	const struct field *f = key ? field_find(group, key) : NULL;
-	bool is_feature = key && strcmp(group, "features") == 0;
-	uint32_t number;
+	const struct special *s = key ? special_find(group) : NULL;
 
-	if (is_feature ? !is_switch(value) : !f || field_value(f, value, &number) < 0)
+	if ((!f && (!s || !s->write)) || !is_value(group, key, f, value))
 		return -EINVAL;
 	if (root[0])
 		return recorded_write(root, interface, group, key, value);
-	return is_feature ? feature_write(interface, key, value) : field_write(interface, f, value);
+	return f ? field_write(interface, f, value) : s->write(interface, key, value);
 }

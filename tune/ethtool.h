@@ -10,9 +10,10 @@
  *     coalesce/rx_usecs, rx_frames, tx_usecs, tx_frames, adaptive_rx, adaptive_tx
  *     pause/rx, tx, autoneg                    features/NAME, as ethtool(8) calls it
  *
- * with the largest value as channels/max_combined, rings/rx_max and so on; driver/driver and
- * driver/bus_info are text. These are read only.
- * Threads: any; no state.
+ * or rxflow/udp4, udp6, tcp4, tcp6 with the letters of ethtool(8) for what is hashed ("sd",
+ * "sdfn"), with the largest value as channels/max_combined, rings/rx_max and so on; driver/driver
+ * and driver/bus_info, rxfh/key and rxfh/input_xfrm are text. These are read only. Threads: any; no
+ * state.
  */
 #pragma once
 #include <stdbool.h>
@@ -23,7 +24,7 @@
 /**
  * Read a setting. A feature that the driver never changes reads "on fixed" or "off fixed".
  *
- * @param root  As in tune/rooted.h.
+ * @param root  As in tune/files.h.
  * @return octets of @p out; -ENODEV if there is no such interface, -EOPNOTSUPP if the driver has no
  *         such setting, -EINVAL if we do not know it, another -errno.
  */

@@ -8,6 +8,7 @@
 #include <sys/statvfs.h>
 
 #include "tune/files.h"
+#include "tune/managers.h"
 
 /* The rest of the line that begins with @p key; NULL: there is none. */
 static const char *line_of(const char *text, const char *key)
@@ -171,32 +172,16 @@ static void read_shootdowns(struct facts *f)
 
 /* ---- programs that move interrupts and write sysctls too ---- */
 
-struct search {
-	const struct facts *f;
-	bool found;
-};
-
-static void look_at_process(void *ctx, const char *name)
-{
-	struct search *s = ctx;
-	char comm[32];
-
-	if (!s->found && isdigit((unsigned char)name[0]) &&
-	    file_read(s->f->root, comm, sizeof(comm), "/proc/%s/comm", name) > 0)
-		s->found = strcmp(comm, "irqbalance\n") == 0;
-}
-
 static void read_managers(struct facts *f)
 {
 	static const char *const files[] = { "/etc/default/irqbalance",
 					     "/etc/sysconfig/irqbalance" };
-	struct search s = { .f = f };
+	bool runs = process_find(f->root, "irqbalance") != 0;
 
-	file_list(f->root, "/proc", look_at_process, &s);
-	for (int i = 0; s.found && i < 2 && !f->irqbalance[0]; i++)
+	for (int i = 0; runs && i < 2 && !f->irqbalance[0]; i++)
 		if (file_exists(f->root, "%s", files[i]))
 			snprintf(f->irqbalance, sizeof(f->irqbalance), "%s", files[i]);
-	if (s.found && !f->irqbalance[0])
+	if (runs && !f->irqbalance[0])
 		snprintf(f->irqbalance, sizeof(f->irqbalance), "/etc");
 	if (file_read(f->root, f->tuned, sizeof(f->tuned), "/etc/tuned/active_profile") > 0)
 		f->tuned[strcspn(f->tuned, "\n")] = '\0';

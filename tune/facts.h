@@ -32,6 +32,8 @@ struct nic_irq {
 struct nic_queue {
 	bool has_mask;	 /* rps_cpus could be read */
 	struct cpus rps; /* that packets of it are spread over */
+	bool has_xps;	 /* xps_cpus of the sending queue of that number could be read */
+	struct cpus xps; /* that send through it */
 };
 
 /* What a NIC's driver answers; -1: nothing. Switches are 0 and 1. */
@@ -57,7 +59,7 @@ struct nic {
 	int64_t ifindex, mtu, speed_mbit, threaded, rx_dropped, rx_missed, rx_fifo;
 	char duplex[16];
 	unsigned rx_queues, tx_queues;
-	struct nic_queue *queues; /* rx_queues of them */
+	struct nic_queue *queues; /* as many as the larger number of both */
 	struct nic_irq *irqs;	  /* of this device only, by number */
 	unsigned irq_count;
 	struct nic_driver driver;
@@ -76,6 +78,8 @@ struct disk {
 	char options[256]; /* of the mount and its superblock */
 	enum known has_journal;
 	enum known rotates;
+	unsigned irq_count; /* of its controller; 0: unknown or none */
+	struct cpus served; /* CPUs that these come in on */
 };
 
 struct facts {

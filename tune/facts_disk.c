@@ -6,6 +6,8 @@
 #include "tune/facts.h"
 #include "tune/files.h"
 
+#define CLIMB 9 /* from a partition of a SATA disk to its controller */
+
 /* Is @p path at or below @p mount? */
 static bool is_below(const char *path, const char *mount)
 {
@@ -68,6 +70,45 @@ static enum known has_journal(const char *root, const struct disk *disk)
 	return s.found ? YES : NO;
 }
 
+/* ---- interrupts ---- */
+
+struct irq_search {
+	const char *root;
+	struct disk *out;
+};
+
+static void look_at_irq(void *ctx, const char *number)
+{
+	static const char *const lists[] = { "effective_affinity_list", "smp_affinity_list" };
+	struct irq_search *s = ctx;
+	char text[4096];
+	struct cpus cpus;
+
+	for (int i = 0; i < 2; i++) {
+		if (file_read(s->root, text, sizeof(text), "/proc/irq/%.16s/%s", number,
+			      lists[i]) <= 0 ||
+		    !cpus_read_list(text, &cpus))
+			continue;
+		s->out->irq_count++;
+		for (unsigned w = 0; w < CPUS_MOST / 64; w++)
+			s->out->served.bits[w] |= cpus.bits[w];
+		return;
+	}
+}
+
+/* Of the first device, from the disk upwards, that has some: its controller. */
+static void read_irqs(const char *root, const char *number, struct disk *out)
+{
+	struct irq_search s = { root, out };
+	char path[128], up[3 * CLIMB + 1] = "";
+
+	for (int i = 0; i < CLIMB; i++, strcat(up, "../")) {
+		snprintf(path, sizeof(path), "/sys/dev/block/%s/%smsi_irqs", number, up);
+		if (file_list(root, path, look_at_irq, &s) >= 0)
+			return;
+	}
+}
+
 void facts_read_disk(const char *root, const char *path, struct disk *out)
 {
 	char *text = file_read_all(root, "/proc/self/mountinfo"), number[16] = "", link[256];
@@ -86,5 +127,6 @@ void facts_read_disk(const char *root, const char *path, struct disk *out)
 	rotates = file_number(root, "/sys/dev/block/%s/queue/rotational", number);
 	if (rotates < 0) /* a partition */
 		rotates = file_number(root, "/sys/dev/block/%s/../queue/rotational", number);
+	read_irqs(root, number, out);
 	out->rotates = rotates < 0 ? UNKNOWN : rotates ? YES : NO;
 }

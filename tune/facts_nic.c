@@ -54,19 +54,26 @@ static void read_queues(struct facts *f, struct nic *nic)
 {
 	struct queue_list list = { 0 };
 	char path[128], text[CPUS_MOST];
+	unsigned most;
 
 	snprintf(path, sizeof(path), NET "/queues", nic->name);
 	file_list(f->root, path, count_queue, &list);
 	nic->rx_queues = list.rx < FACTS_QUEUES ? list.rx : FACTS_QUEUES;
-	nic->tx_queues = list.tx;
-	nic->queues = calloc(nic->rx_queues + 1, sizeof(*nic->queues));
+	nic->tx_queues = list.tx < FACTS_QUEUES ? list.tx : FACTS_QUEUES;
+	most = nic->rx_queues > nic->tx_queues ? nic->rx_queues : nic->tx_queues;
+	nic->queues = calloc(most + 1, sizeof(*nic->queues));
 	if (!nic->queues)
-		nic->rx_queues = 0;
+		nic->rx_queues = nic->tx_queues = 0;
 	for (unsigned q = 0; q < nic->rx_queues; q++)
 		nic->queues[q].has_mask =
 			file_read(f->root, text, sizeof(text), NET "/queues/rx-%u/rps_cpus",
 				  nic->name, q) > 0 &&
 			cpus_read_mask(text, &nic->queues[q].rps);
+	for (unsigned q = 0; q < nic->tx_queues; q++)
+		nic->queues[q].has_xps =
+			file_read(f->root, text, sizeof(text), NET "/queues/tx-%u/xps_cpus",
+				  nic->name, q) > 0 &&
+			cpus_read_mask(text, &nic->queues[q].xps);
 }
 
 /* ---- interrupts ---- */

@@ -10,6 +10,7 @@
 #define DATAGRAM_CHARGE 2304
 #define MESSAGE_RATE	20000 /* of a receive thread */
 #define TEN_GBIT	10000
+#define DIRTY_MOST	(4LL << 30)
 
 static void of_number(struct findings *to, enum verdict v, const char *object, int64_t now,
 		      const char *text)
@@ -72,10 +73,6 @@ static void nic_driver(const struct nic *n, struct findings *to)
 		finding_add(to, KNOB_REPORT, n->name, "receive hash not symmetric",
 			    "both directions of a call come in on different queues: packets are "
 			    "spread by HASH fanout, not by CPU or queue");
-	if (strchr(d->udp4_hash, 'f'))
-		finding_add(to, KNOB_REPORT, n->name, d->udp4_hash,
-			    "fragments of large messages have no ports and come in on another "
-			    "queue; for a mirror of SIP the hash sd is better");
 }
 
 static void nic_irqs(const struct place_nic *p, struct findings *to)
@@ -122,15 +119,22 @@ static void list_irqs(const struct host_plan *p, char *out, size_t size)
 						 atoi(p->changes[i].object + strlen("/proc/irq/")));
 }
 
-static void managers(const struct facts *f, struct host_plan *p)
+static struct cpus capture_cores(const struct placement *p)
 {
 	struct cpus cores = { 0 };
+
+	for (unsigned i = 0; i < p->nic_count; i++)
+		for (unsigned t = 0; t < p->nics[i].threads; t++)
+			if (p->nics[i].core[t] >= 0)
+				cpus_add(&cores, (unsigned)p->nics[i].core[t]);
+	return cores;
+}
+
+static void managers(const struct facts *f, struct host_plan *p)
+{
+	struct cpus cores = capture_cores(&p->placement);
 	char cpus[128], irqs[256];
 
-	for (unsigned i = 0; i < p->placement.nic_count; i++)
-		for (unsigned t = 0; t < p->placement.nics[i].threads; t++)
-			if (p->placement.nics[i].core[t] >= 0)
-				cpus_add(&cores, (unsigned)p->placement.nics[i].core[t]);
 	list_irqs(p, irqs, sizeof(irqs));
 	if (f->irqbalance[0] && f->nic_count)
 		finding_add(&p->findings, KNOB_REPORT, "irqbalance", "runs",
@@ -139,7 +143,7 @@ static void managers(const struct facts *f, struct host_plan *p)
 			    f->irqbalance, cpus_print(&cores, cpus, sizeof(cpus)), irqs);
 	if (f->tuned[0])
 		finding_add(&p->findings, KNOB_REPORT, "tuned", f->tuned,
-			    "writes sysctls too: what its profile sets comes back when it starts");
+			    "writes sysctls too: what its profile sets is left to it");
 }
 
 /* ---- settings that need more than a comparison ---- */
@@ -225,6 +229,46 @@ static void reverse_path(const struct facts *f, struct findings *to)
 			"2 is loose, and safe enough");
 }
 
+/* A mask, of CPUs that drop packets of the largest flows first. */
+static void flow_limit(const struct facts *f, struct findings *to)
+{
+	char now[FACTS_VALUE];
+	struct cpus cpus;
+
+	if (f->nic_count && facts_sysctl(f, "net/core/flow_limit_cpu_bitmap", now, sizeof(now)) &&
+	    cpus_read_mask(now, &cpus) && cpus_first(&cpus) >= 0)
+		finding_add(to, KNOB_REPORT, "net/core/flow_limit_cpu_bitmap", now,
+			    "when the queue of such a CPU fills, packets of the largest flows are "
+			    "dropped first, which are those of the busiest SBC; write 0");
+}
+
+/* A limit in octets, where there is one, holds instead of the percentage. */
+static void dirty_limit(const struct facts *f, struct findings *to, const char *ratio,
+			const char *octets, const char *text)
+{
+	int64_t percent = facts_sysctl_number(f, ratio);
+	int64_t most = f->host.ram_bytes > 0 && percent > 0 ? f->host.ram_bytes / 100 * percent : 0;
+	char now[32];
+
+	if (most <= DIRTY_MOST || facts_sysctl_number(f, octets) > 0)
+		return;
+	snprintf(now, sizeof(now), "%lld", (long long)percent);
+	finding_add(to, KNOB_REPORT, ratio, now, "%lld GiB %s", (long long)(most >> 30), text);
+}
+
+/* Of a host with a spool or a database. */
+static void dirty(const struct facts *f, struct findings *to)
+{
+	if (!f->spool.path[0] && !f->database.path[0])
+		return;
+	dirty_limit(f, to, "vm/dirty_ratio", "vm/dirty_bytes",
+		    "may pile up in memory; then all that write wait until the disk has them. A "
+		    "person could set vm.dirty_bytes=1073741824");
+	dirty_limit(f, to, "vm/dirty_background_ratio", "vm/dirty_background_bytes",
+		    "pile up before the disk begins, and then keep it busy at once. A person could "
+		    "set vm.dirty_background_bytes=268435456");
+}
+
 static void files_and_memory(const struct facts *f, struct findings *to)
 {
 	char now[FACTS_VALUE];
@@ -287,6 +331,20 @@ static void disk(const struct disk *d, struct findings *to)
 	if (strncmp(d->kind, "nfs", 3) == 0)
 		finding_add(to, KNOB_REPORT, d->path, d->kind,
 			    "over the network: the spool is there for the time when that fails");
+}
+
+/* A disk with an interrupt for each CPU gets them only where somebody writes, which is not here. */
+static void disk_irqs(const struct facts *f, const struct placement *p, const struct disk *d,
+		      struct findings *to)
+{
+	struct cpus cores = capture_cores(p), both = cpus_and(&cores, &d->served);
+	char now[FACTS_VALUE], shared[FACTS_VALUE];
+
+	if (d->irq_count && d->irq_count < cpus_count(&f->online) && cpus_first(&both) >= 0)
+		finding_add(to, KNOB_REPORT, d->path, cpus_print(&d->served, now, sizeof(now)),
+			    "CPUs that serve the interrupts of %s; %s capture, too: move the "
+			    "interrupts to the writers, if the kernel does not manage them",
+			    d->device, cpus_print(&both, shared, sizeof(shared)));
 }
 
 /* ---- ourselves ---- */
@@ -360,8 +418,12 @@ void plan_findings(const struct facts *f, const struct tune_wish *wish, struct h
 	conntrack(f, wish, to);
 	martians(f, to);
 	reverse_path(f, to);
+	flow_limit(f, to);
 	files_and_memory(f, to);
+	dirty(f, to);
 	disk(&f->spool, to);
 	disk(&f->database, to);
+	disk_irqs(f, &p->placement, &f->spool, to);
+	disk_irqs(f, &p->placement, &f->database, to);
 	knobs_check(f, to);
 }

@@ -2,7 +2,6 @@
 #include "tune/guard.h"
 
 #include <arpa/inet.h>
-#include <ctype.h>
 #include <errno.h>
 #include <fnmatch.h>
 #include <ifaddrs.h>
@@ -14,33 +13,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "tune/rulings.h"
-#include "tune/rooted.h"
+#include "tune/files.h"
+#include "tune/knobs.h"
+#include "tune/managers.h"
 #include "tune/value.h"
 
 #define UPPERS_DEEP 4 /* interfaces on interfaces */
 #define SAY(...)    (snprintf(why, GUARD_WHY, __VA_ARGS__), false)
 
 /* ---- other programs ---- */
-
-static int process_find(const char *root, const char *name)
-{
-	char path[300], comm[64];
-	const struct dirent *d;
-	DIR *dir = rooted_list(root, "/proc");
-	int pid = 0;
-
-	while (dir && !pid && (d = readdir(dir))) {
-		if (!isdigit((unsigned char)d->d_name[0]))
-			continue;
-		snprintf(path, sizeof(path), "/proc/%s/comm", d->d_name);
-		if (rooted_read(root, path, comm, sizeof(comm)) >= 0 && strcmp(comm, name) == 0)
-			pid = atoi(d->d_name);
-	}
-	if (dir)
-		closedir(dir);
-	return pid;
-}
 
 void guard_init(struct guard *g, const struct guard_options *options)
 {
@@ -51,18 +32,16 @@ void guard_init(struct guard *g, const struct guard_options *options)
 
 static bool is_nobody_in_charge(const struct guard *g, const struct tune_change *c, char *why)
 {
-	char irq[12];
+	char irq[12], where[256];
 
 	if (g->irqbalance && c->kind == TUNE_IRQ && value_irq(c, irq))
 		return SAY("irqbalance (process %d) would move it back: give it --banirq=%s, or "
 			   "IRQBALANCE_BANNED_CPULIST=%.128s in /etc/default/irqbalance or "
 			   "/etc/sysconfig/irqbalance, or stop it",
 			   g->irqbalance, irq, c->wanted);
-	if (g->tuned)
-		return SAY(
-			"tuned (process %d) is in charge of this host's settings: put it into its "
-			"profile, or stop tuned",
-			g->tuned);
+	if (g->tuned && tuned_sets(g->options->root, c, where, sizeof(where)))
+		return SAY("tuned (process %d) sets %s: change its profile, or stop tuned",
+			   g->tuned, where);
 	return true;
 }
 
@@ -111,13 +90,12 @@ static bool is_well_formed(const struct tune_change *c, char *why)
 
 static bool is_known(const struct tune_change *c, char *why)
 {
-	const struct ruling *k = ruling_find(c->object);
+	const struct knob *k = knob_find(c->object);
 
 	if (!k)
 		return SAY("not a setting that heptap knows");
-	if (k->verdict == RULING_AUTO || k->verdict == RULING_FULL)
-		return true;
-	return SAY("%s: %s", ruling_verdict_text(k->verdict), k->why);
+	return k->verdict == KNOB_START || k->verdict == KNOB_FULL ||
+	       SAY("%s: %s", verdict_name(k->verdict), k->reason);
 }
 
 /* ---- interfaces ---- */
@@ -137,22 +115,18 @@ static bool has_default_route(const char *root, const char *nic)
 	char *text, *line, *rest, name[17], to[33], mask[17], length[3];
 	bool has = false;
 
-	if (rooted_read_all(root, "/proc/net/route", &text) >= 0) {
-		for (rest = text; (line = strsep(&rest, "\n"));)
-			has |= sscanf(line, "%16s %16s %*s %*s %*s %*s %*s %16s", name, to, mask) ==
-				       3 &&
-			       strcmp(to, "00000000") == 0 && strcmp(mask, "00000000") == 0 &&
-			       strcmp(name, nic) == 0;
-		free(text);
-	}
-	if (rooted_read_all(root, "/proc/net/ipv6_route", &text) >= 0) {
-		for (rest = text; (line = strsep(&rest, "\n"));)
-			has |= sscanf(line, "%32s %2s %*s %*s %*s %*s %*s %*s %*s %16s", to, length,
-				      name) == 3 &&
-			       strspn(to, "0") == 32 && strcmp(length, "00") == 0 &&
-			       strcmp(name, nic) == 0;
-		free(text);
-	}
+	rest = text = file_read_all(root, "/proc/net/route");
+	while ((line = strsep(&rest, "\n")))
+		has |= sscanf(line, "%16s %16s %*s %*s %*s %*s %*s %16s", name, to, mask) == 3 &&
+		       strcmp(to, "00000000") == 0 && strcmp(mask, "00000000") == 0 &&
+		       strcmp(name, nic) == 0;
+	free(text);
+	rest = text = file_read_all(root, "/proc/net/ipv6_route");
+	while ((line = strsep(&rest, "\n")))
+		has |= sscanf(line, "%32s %2s %*s %*s %*s %*s %*s %*s %*s %16s", to, length,
+			      name) == 3 &&
+		       strspn(to, "0") == 32 && strcmp(length, "00") == 0 && strcmp(name, nic) == 0;
+	free(text);
 	return has;
 }
 
@@ -181,24 +155,34 @@ static bool has_session(const char *nic)
 	return has;
 }
 
+struct climb {
+	const char *root;
+	int deep;
+	bool is;
+};
+
+static bool is_management(const char *root, const char *nic, int deep);
+
+static void look_at_upper(void *ctx, const char *name)
+{
+	struct climb *c = ctx;
+
+	if (!c->is && strncmp(name, "upper_", 6) == 0 && strlen(name) < 6 + 16)
+		c->is = is_management(c->root, name + 6, c->deep - 1);
+}
+
 /* It, or a bridge, bond or VLAN that is on it. */
 static bool is_management(const char *root, const char *nic, int deep)
 {
+	struct climb c = { .root = root, .deep = deep };
 	char path[64];
-	const struct dirent *d;
-	bool is = has_default_route(root, nic) || (!root[0] && has_session(nic));
-	DIR *dir;
 
-	if (is || !deep)
-		return is;
+	if (has_default_route(root, nic) || (!root[0] && has_session(nic)))
+		return true;
 	snprintf(path, sizeof(path), "/sys/class/net/%.16s/", nic);
-	dir = rooted_list(root, path);
-	while (dir && !is && (d = readdir(dir)))
-		is = strncmp(d->d_name, "upper_", 6) == 0 && strlen(d->d_name) < 6 + 16 &&
-		     is_management(root, d->d_name + 6, deep - 1);
-	if (dir)
-		closedir(dir);
-	return is;
+	if (deep)
+		file_list(root, path, look_at_upper, &c);
+	return c.is;
 }
 
 /* Its address as both sides tell it; indices may be the same by chance. */
@@ -210,7 +194,7 @@ static bool is_same_address(const char *nic)
 	int fd, err;
 
 	snprintf(path, sizeof(path), "/sys/class/net/%.16s/address", nic);
-	if (rooted_read("", path, shown, sizeof(shown)) != 17)
+	if (file_value("", path, shown, sizeof(shown)) != 17)
 		return true; /* none, or not of Ethernet */
 	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", nic);
 	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -234,7 +218,7 @@ static bool is_of_our_namespace(const char *root, const char *nic)
 	if (root[0])
 		return true;
 	snprintf(path, sizeof(path), "/sys/class/net/%.16s/ifindex", nic);
-	return index && rooted_read(root, path, text, sizeof(text)) > 0 &&
+	return index && file_value(root, path, text, sizeof(text)) > 0 &&
 	       strtoul(text, NULL, 10) == index && is_same_address(nic);
 }
 
@@ -242,20 +226,11 @@ static bool is_of_our_namespace(const char *root, const char *nic)
 static bool is_interrupt_of(const char *root, const char *nic, const char *irq)
 {
 	static const char *const places[] = { "device", "device/.." };
-	char path[128];
-	struct dirent *d;
-	bool is = false;
-	DIR *dir;
 
-	for (size_t i = 0; !is && i < sizeof(places) / sizeof(places[0]); i++) {
-		snprintf(path, sizeof(path), "/sys/class/net/%.16s/%s/msi_irqs", nic, places[i]);
-		dir = rooted_list(root, path);
-		while (dir && !is && (d = readdir(dir)))
-			is = strcmp(d->d_name, irq) == 0;
-		if (dir)
-			closedir(dir);
-	}
-	return is;
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++)
+		if (file_exists(root, "/sys/class/net/%.16s/%s/msi_irqs/%s", nic, places[i], irq))
+			return true;
+	return false;
 }
 
 static bool is_interface_ours(const struct guard_options *o, const struct tune_change *c, char *why)
@@ -267,7 +242,7 @@ static bool is_interface_ours(const struct guard_options *o, const struct tune_c
 	if (!is_named(o, c->nic))
 		return SAY("%s is not named in the configuration", c->nic);
 	snprintf(path, sizeof(path), "/sys/class/net/%s/ifindex", c->nic);
-	if (rooted_read(o->root, path, index, sizeof(index)) < 0)
+	if (file_value(o->root, path, index, sizeof(index)) < 0)
 		return SAY("%s: no such interface in /sys", c->nic);
 	if (!is_of_our_namespace(o->root, c->nic))
 		return SAY(

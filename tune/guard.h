@@ -2,7 +2,7 @@
  * @file
  * What is not touched, whoever asks: interfaces that are not named, the one that this host is
  * reached by, those of another network namespace, what another program is in charge of, and
- * settings that tune/rulings.h does not know or refuses.
+ * settings that tune/knobs.h does not know or refuses.
  * Threads: one.
  */
 #pragma once
@@ -14,7 +14,7 @@
 #define GUARD_WHY 512 /* octets of a reason with its end */
 
 struct guard_options {
-	const char *root;	       /* as in tune/rooted.h */
+	const char *root;	       /* as in tune/files.h */
 	const char *const *interfaces; /* that may be touched */
 	size_t interfaces_count;
 	bool may_touch_management; /* the interface of the default route or of this SSH session */

@@ -1,6 +1,13 @@
 #include "tune/host_plan.h"
 
+#include <errno.h>
+#include <linux/capability.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include "tune/guard.h"
+#include "tune/reason.h"
+#include "tune/value.h"
 
 #define RATE_PER_MBIT 100    /* packets/s that a mirror port may bring */
 #define RATE_UNKNOWN  100000 /* as of 1 Gbit/s */
@@ -34,6 +41,61 @@ static void size_rings(const struct facts *f, const struct tune_wish *wish, stru
 						  plan_rate(&wish->mirrors[i], &f->nics[i]));
 }
 
+/* ---- what apply would refuse ---- */
+
+static int right_missing(const struct facts *f, const struct tune_change *c)
+{
+	bool is_of_nic = c->kind == TUNE_ETHTOOL || c->kind == TUNE_QUEUE;
+
+	return is_of_nic && f->root[0] == '\0' && f->has_rights && !(f->rights >> CAP_NET_ADMIN & 1)
+		       ? -EPERM
+		       : HT_OK;
+}
+
+/* @param why  GUARD_WHY octets. */
+static bool is_refused(const struct facts *f, const struct guard *g, const struct tune_change *c,
+		       char *why)
+{
+	int err;
+
+	if (!guard_allows(g, c, why))
+		return true;
+	err = right_missing(f, c);
+	if (err == HT_OK)
+		err = value_may_write(f->root, c);
+	if (err < 0)
+		reason_print(c, err, why, GUARD_WHY);
+	return err < 0;
+}
+
+/* The plan promises nothing that apply would refuse: both ask the same guard. */
+static void block(const struct facts *f, const struct tune_wish *wish, struct host_plan *p)
+{
+	const char *names[FACTS_NICS];
+	struct guard_options o = { .root = f->root,
+				   .interfaces = names,
+				   .interfaces_count = f->nic_count,
+				   .may_touch_management = wish->may_management };
+	struct guard g;
+	char why[GUARD_WHY];
+
+	for (unsigned i = 0; i < f->nic_count; i++)
+		names[i] = f->nics[i].name;
+	guard_init(&g, &o);
+	p->texts = calloc(p->change_count + 1, sizeof(*p->texts));
+	for (unsigned i = 0; i < p->change_count; i++) {
+		struct tune_change *c = &p->changes[i];
+
+		if (c->blocked || !is_refused(f, &g, c, why))
+			continue;
+		c->blocked = "apply refuses it"; /* no memory for the reason */
+		if (p->texts && (p->texts[p->text_count] = strdup(why)))
+			c->blocked = p->texts[p->text_count++];
+	}
+}
+
+/* ---- the plan ---- */
+
 /* Sizes first, for the placement asks how many threads receive HEP; blocks once more, for they are
    shared with the threads that capture. */
 struct host_plan *host_plan_make(const struct facts *f, const struct tune_wish *wish)
@@ -50,6 +112,7 @@ struct host_plan *host_plan_make(const struct facts *f, const struct tune_wish *
 	plan_make(&f->host, &sizes, &p->sizes);
 	size_rings(f, wish, p);
 	plan_changes(f, wish, p);
+	block(f, wish, p);
 	plan_findings(f, wish, p);
 	return p;
 }
@@ -58,6 +121,9 @@ void host_plan_free(struct host_plan *p)
 {
 	if (!p)
 		return;
+	for (unsigned i = 0; i < p->text_count; i++)
+		free(p->texts[i]);
+	free(p->texts);
 	free(p->changes);
 	free(p->findings.list);
 	free(p);

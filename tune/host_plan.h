@@ -33,6 +33,8 @@ struct host_plan {
 	uint64_t rings[FACTS_NICS];  /* octets of each thread */
 	struct tune_change *changes; /* in the order of writing */
 	unsigned change_count, change_room;
+	char **texts; /* why changes are blocked, one for each that was found to be at last */
+	unsigned text_count;
 	struct findings findings;
 };
 

@@ -1,13 +1,14 @@
 /**
  * @file
- * Every setting that guides name for machines like ours, and what becomes of it here: set, only
- * reported, or refused, each with the reason. Threads: any.
+ * Every setting that the tuner or a guide to tuning names, and what becomes of it here, with the
+ * reason. A file or a setting that is not in the table is never written. Threads: any.
  */
 #pragma once
 #include "tune/facts.h"
 
 enum verdict {
-	KNOB_SET,    /* by the plan, where a rule asks for it */
+	KNOB_START,  /* by the plan, where a rule asks for it; in mode auto, too */
+	KNOB_FULL,   /* by the plan, where a rule asks for it, in mode full */
 	KNOB_OWN,    /* on our own sockets, threads and unit, without touching the host */
 	KNOB_REPORT, /* looked at; a person decides */
 	KNOB_REFUSE  /* never */
@@ -17,10 +18,13 @@ enum verdict {
 enum knob_check { NO_CHECK, IF_IS, IF_IS_NOT, IF_ABOVE, IF_BELOW };
 
 struct knob {
-	const char *name; /* a sysctl as net/core/rmem_max, or words */
+	const char *section; /* of the description that the rules come from */
+	const char *name;
+	const char *object; /* pattern of struct tune_change's objects; NULL: not of the host */
 	enum verdict verdict;
+	bool is_raised_only; /* more is safer: never lowered */
 	const char *reason;
-	enum knob_check check; /* for a sysctl: a finding when it is true */
+	enum knob_check check; /* of a sysctl: a finding when it is true */
 	int64_t limit;
 	const char *hurts; /* what then happens; what to do */
 };
@@ -29,6 +33,9 @@ extern const struct knob knobs[];
 extern const unsigned knob_count;
 
 const char *verdict_name(enum verdict v);
+
+/** The row of a file or an IF/GROUP/KEY. @return NULL: we know nothing about it. */
+const struct knob *knob_find(const char *object);
 
 #define FINDING_OBJECT 96
 #define FINDING_TEXT   512

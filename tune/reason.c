@@ -35,6 +35,7 @@ static const struct {
 	{ TUNE_SYSCTL, EINVAL, "the kernel does not take this value: it is out of range" },
 	{ TUNE_SYSCTL, EPERM, "needs root in the first network namespace" },
 	{ ANY, EINVAL, "the kernel does not take this value" },
+	{ ANY, EOPNOTSUPP, "the kernel or the driver has no such thing: leave it" },
 	{ ANY, EROFS,
 	  "mounted read-only, as in a container or with ProtectKernelTunables=yes: "
 	  "run `heptap tune apply` on the host itself, in a unit of its own" },

@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tune/cpulist.h"
+#include "tune/cpus.h"
 #include "tune/ethtool.h"
-#include "tune/rooted.h"
+#include "tune/files.h"
 
 static const char *const kind_names[] = { [TUNE_IRQ] = "irq",
 					  [TUNE_QUEUE] = "queue",
@@ -54,13 +54,26 @@ static const char *setting_of(const struct tune_change *c)
 int value_read(const char *root, const struct tune_change *c, char *out, size_t size)
 {
 	return c->kind == TUNE_ETHTOOL ? ethtool_read(root, c->nic, setting_of(c), out, size)
-				       : rooted_read(root, c->object, out, size);
+				       : file_value(root, c->object, out, size);
 }
 
 int value_write(const char *root, const struct tune_change *c, const char *value)
 {
 	return c->kind == TUNE_ETHTOOL ? ethtool_write(root, c->nic, setting_of(c), value)
-				       : rooted_write(root, c->object, value);
+				       : file_write(root, c->object, value);
+}
+
+int value_may_write(const char *root, const struct tune_change *c)
+{
+	char path[TUNE_OBJECT + 16];
+
+	if (c->kind != TUNE_ETHTOOL)
+		return file_may_write(root, c->object);
+	if (!root[0])
+		return HT_OK; /* a matter of rights, which are no file's */
+	snprintf(path, sizeof(path), "/ethtool/%.*s", (int)(strrchr(c->object, '/') - c->object),
+		 c->object);
+	return file_may_write(root, path);
 }
 
 /* ---- comparing ---- */
@@ -99,13 +112,13 @@ static bool is_equal_words(const char *a, const char *b)
 
 bool value_is_equal(const struct tune_change *c, const char *a, const char *b)
 {
-	int (*parse)(const char *, struct cpulist *) = is_mask(c)	     ? cpulist_parse_mask
-						       : c->kind == TUNE_IRQ ? cpulist_parse
-									     : NULL;
-	struct cpulist x, y;
+	bool (*parse)(const char *, struct cpus *) = is_mask(c)		   ? cpus_read_mask
+						     : c->kind == TUNE_IRQ ? cpus_read_list
+									   : NULL;
+	struct cpus x, y;
 
-	if (parse && parse(a, &x) == HT_OK && parse(b, &y) == HT_OK)
-		return cpulist_is_equal(&x, &y);
+	if (parse && parse(a, &x) && parse(b, &y))
+		return cpus_equal(&x, &y);
 	if (c->kind == TUNE_ETHTOOL) /* without "fixed" */
 		return strcspn(a, " ") == strcspn(b, " ") && strncmp(a, b, strcspn(a, " ")) == 0;
 	return is_equal_words(a, b);
@@ -120,19 +133,16 @@ bool value_is_rounded(const struct tune_change *c)
 bool value_is_pending(const char *root, const struct tune_change *c, const char *list)
 {
 	char irq[12], path[64], text[TUNE_VALUE];
-	struct cpulist set, effective;
+	struct cpus set, effective;
 
 	if (c->kind != TUNE_IRQ || !value_irq(c, irq))
 		return false;
 	snprintf(path, sizeof(path), "/proc/irq/%s/effective_affinity_list", irq);
-	if (rooted_read(root, path, text, sizeof(text)) <= 0 ||
-	    cpulist_parse(text, &effective) < 0 || cpulist_parse(list, &set) < 0)
+	if (file_value(root, path, text, sizeof(text)) <= 0 || !cpus_read_list(text, &effective) ||
+	    !cpus_read_list(list, &set))
 		return false; /* not every platform has it */
-	for (unsigned cpu = 0; cpu < CPULIST_MOST; cpu++) {
-		if (cpulist_has(&effective, cpu) && !cpulist_has(&set, cpu))
-			return true;
-	}
-	return false;
+	effective = cpus_minus(&effective, &set);
+	return cpus_first(&effective) >= 0;
 }
 
 /* ---- identity ---- */
@@ -174,13 +184,12 @@ static int irq_identity(const char *root, const struct tune_change *c, char *out
 	size_t len = 0;
 	const char *at;
 	char *text, irq[12];
-	int err;
 
 	if (!value_irq(c, irq))
 		return -EINVAL;
-	err = rooted_read_all(root, "/proc/interrupts", &text);
-	if (err < 0)
-		return err;
+	text = file_read_all(root, "/proc/interrupts");
+	if (!text)
+		return -errno;
 	at = irq_line(text, irq);
 	if (at) {
 		text[strcspn(text, "\n")] = '\0';
@@ -201,7 +210,7 @@ static int interface_identity(const char *root, const struct tune_change *c, cha
 	int err;
 
 	snprintf(path, sizeof(path), "/sys/class/net/%s/ifindex", c->nic);
-	err = rooted_read(root, path, index, sizeof(index));
+	err = file_value(root, path, index, sizeof(index));
 	if (err < 0)
 		return err == -ENOENT ? -ENODEV : err;
 	if (ethtool_read(root, c->nic, "driver/driver", driver, sizeof(driver)) < 0)

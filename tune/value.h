@@ -18,6 +18,9 @@ bool value_kind_parse(const char *name, enum tune_kind *out);
 HT_MUST_CHECK int value_read(const char *root, const struct tune_change *c, char *out, size_t size);
 HT_MUST_CHECK int value_write(const char *root, const struct tune_change *c, const char *value);
 
+/** What can be said of a write without writing. @return HT_OK or -errno. */
+HT_MUST_CHECK int value_may_write(const char *root, const struct tune_change *c);
+
 /** The interrupt of a TUNE_IRQ, as text. @return false if its path is not one. */
 bool value_irq(const struct tune_change *c, char out[12]);
 

@@ -10,15 +10,15 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#include "tests/unit/recorded.h"
+#include "tests/unit/hosts.h"
 #include "tune/journal.h"
-#include "tune/rulings.h"
 
 #define ROWS(table) ((int)(sizeof(table) / sizeof((table)[0])))
 #define NIC	    "enp3s0f0"
@@ -73,15 +73,22 @@ struct machine {
 };
 
 /* The recorded one without its irqbalance, and with little of what is not looked at. */
+static void machine_unpack(void)
+{
+	hosts_unpack_one(2);
+	ck_assert_int_eq(
+		run_line("cd %s/box16-ixgbe-8q && rm -rf proc/812 sys/devices/system etc && "
+			 "mkdir -p proc/sys/kernel/random && "
+			 "echo boot-1 >proc/sys/kernel/random/boot_id",
+			 hosts_dir),
+		0);
+}
+
 static void machine_make(struct machine *m)
 {
 	*m = (struct machine){ .at = recorded_make("box16-ixgbe-8q"), .names = { NIC } };
 	snprintf(m->before, sizeof(m->before), "%s/before", m->at.top);
-	ck_assert_int_eq(run_line("cd %s && rm -rf proc/812 sys/devices/system etc && "
-				  "mkdir -p proc/sys/kernel/random && "
-				  "echo boot-1 >proc/sys/kernel/random/boot_id && cp -a . %s",
-				  m->at.root, m->before),
-			 0);
+	ck_assert_int_eq(run_line("cp -a %s %s", m->at.root, m->before), 0);
 	m->options = (struct guard_options){ .root = m->at.root,
 					     .interfaces = m->names,
 					     .interfaces_count = 1 };
@@ -215,34 +222,100 @@ END_TEST
 
 /* ---- refused ---- */
 
-static const char *const errnos[] = { "EPERM",	"EIO",	 "EINVAL", "EROFS",
-				      "EACCES", "EBUSY", "ENOSPC", "ENOENT" };
+#define OF_NIC                                                                \
+	"needs CAP_NET_ADMIN in the network namespace of the interface: run " \
+	"as root there"
+#define ALL(text)                      \
+	{                              \
+		text, text, text, text \
+	}
 
-/* One write is refused: it is said in words, all others are done, and it all goes back. */
+/* What is said of each, by kind: interrupt, queue, sysctl, ethtool. */
+static const struct {
+	const char *name;
+	int err;
+	const char *why[4];
+} errnos[] = {
+	{ "EPERM",
+	  EPERM,
+	  { "the kernel manages this interrupt by itself (6.12 and later), or root is missing",
+	    OF_NIC, "needs root in the first network namespace", OF_NIC } },
+	{ "EIO",
+	  EIO,
+	  { "the kernel manages this interrupt by itself: leave it where it is",
+	    "the kernel or the driver failed: look into the kernel's log",
+	    "the kernel or the driver failed: look into the kernel's log",
+	    "the kernel or the driver failed: look into the kernel's log" } },
+	{ "EINVAL",
+	  EINVAL,
+	  { "none of these CPUs is online: take another CPU", "the kernel does not take this value",
+	    "the kernel does not take this value: it is out of range",
+	    "the driver does not take this value: look at its largest one" } },
+	{ "EROFS", EROFS,
+	  ALL("mounted read-only, as in a container or with ProtectKernelTunables=yes: run `heptap "
+	      "tune apply` on the host itself, in a unit of its own") },
+	{ "EACCES", EACCES,
+	  ALL("may not be written by us: run as root in the first network namespace") },
+	{ "EBUSY", EBUSY, ALL("in use: try again later") },
+	{ "ENOSPC",
+	  ENOSPC,
+	  { "that CPU has no interrupt vector left: take another CPU",
+	    "the kernel or the device has no room for it",
+	    "the kernel or the device has no room for it",
+	    "the kernel or the device has no room for it" } },
+	{ "ENOENT",
+	  ENOENT,
+	  { "the interrupt is gone or has another number: make the plan again",
+	    "no such queue, or it has nothing to choose from: leave it",
+	    "this kernel or this namespace has no such setting: leave it",
+	    "there is no such file" } },
+	{ "EOPNOTSUPP",
+	  EOPNOTSUPP,
+	  { "the kernel or the driver has no such thing: leave it",
+	    "the kernel or the driver has no such thing: leave it",
+	    "the kernel or the driver has no such thing: leave it",
+	    "the driver cannot do that: leave it" } },
+};
+
+/* Every third write is refused: that is said in words, all others are done, and it all goes back.
+ */
+static void refuse_every_third(struct machine *m, int first, const char *name)
+{
+	for (int i = first; i < CHANGES; i += 3)
+		ck_assert_int_eq(run_line("cd %s && grep -v '^%s write' .faults >../f; "
+					  "echo '%s write %s' >>../f; cp ../f .faults",
+					  m->at.root, files[i], files[i], name),
+				 0);
+}
+
 START_TEST(a_refused_write_stops_nothing_else)
 {
+	char note[GUARD_WHY];
 	struct machine m;
 
 	machine_make(&m);
-	for (int i = 0; i < CHANGES; i++) {
-		ck_assert_int_eq(run_line("grep -v '^%s write' %s/.faults >%s/f; "
-					  "echo '%s write %s' >>%s/f; cp %s/f %s/.faults",
-					  files[i], m.before, m.at.top, files[i], errnos[_i],
-					  m.at.top, m.at.top, m.at.root),
-				 0);
+	for (int first = 0; first < 3; first++) {
+		unsigned refused = 0;
+
+		refuse_every_third(&m, first, errnos[_i].name);
 		ck_assert_int_eq(machine_apply(&m, changes, CHANGES), HT_OK);
 		ck_assert_int_eq(m.said, CHANGES);
-		ck_assert_uint_eq(m.sums.of[APPLY_REFUSED], 1);
-		ck_assert_uint_eq(m.sums.of[APPLY_DONE] + m.sums.of[APPLY_PENDING], CHANGES - 1);
-		ck_assert_int_eq(m.results[i].state, APPLY_REFUSED);
-		ck_assert_int_lt(m.results[i].err, 0);
-		ck_assert_msg(strncmp(m.results[i].note, ht_strerror(m.results[i].err),
-				      strlen(ht_strerror(m.results[i].err))) == 0 &&
-				      strstr(m.results[i].note, ": "),
-			      "%s: %s", errnos[_i], m.results[i].note);
+		for (int i = 0; i < CHANGES; i++) {
+			if (i % 3 != first)
+				continue;
+			refused++;
+			ck_assert_int_eq(m.results[i].state, APPLY_REFUSED);
+			ck_assert_int_eq(m.results[i].err, -errnos[_i].err);
+			snprintf(note, sizeof(note), "%s: %s", ht_strerror(-errnos[_i].err),
+				 errnos[_i].why[changes[i].kind]);
+			ck_assert_str_eq(m.results[i].note, note);
+		}
+		ck_assert_uint_eq(m.sums.of[APPLY_REFUSED], refused);
+		ck_assert_uint_eq(m.sums.of[APPLY_DONE] + m.sums.of[APPLY_PENDING],
+				  CHANGES - refused);
 		ck_assert(apply_is_bad(&m.sums));
 		ck_assert_int_eq(machine_rollback(&m), HT_OK);
-		ck_assert_uint_eq(m.sums.of[APPLY_RESTORED], CHANGES - 1);
+		ck_assert_uint_eq(m.sums.of[APPLY_RESTORED], CHANGES - refused);
 		ck_assert_int_eq(run_line("cp %s/.faults %s/.faults", m.before, m.at.root), 0);
 		ck_assert(is_as_before(&m));
 	}
@@ -349,6 +422,58 @@ START_TEST(nothing_is_written_that_is_not_journalled)
 	ck_assert_int_eq(machine_apply(&m, changes, CHANGES), -ENOENT);
 	ck_assert_int_eq(m.said, 0);
 	ck_assert(is_as_before(&m));
+	machine_remove(&m);
+}
+END_TEST
+
+/* Another process is at work. */
+START_TEST(a_journal_that_somebody_has_stops_apply)
+{
+	struct machine m;
+	int status;
+	pid_t child;
+	int fd;
+
+	machine_make(&m);
+	fd = open(m.at.other, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(flock(fd, LOCK_EX), 0);
+	child = fork();
+	if (child == 0)
+		_exit(machine_apply(&m, changes, CHANGES) == -EWOULDBLOCK && m.said == 0 ? 0 : 1);
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert_int_eq(status, 0);
+	ck_assert(is_as_before(&m));
+	close(fd);
+	ck_assert_int_eq(unlink(m.at.other), 0);
+	ck_assert_int_eq(machine_apply(&m, changes, CHANGES), HT_OK);
+	ck_assert(!is_as_before(&m));
+	machine_remove(&m);
+}
+END_TEST
+
+/* Of a disk that is full: the first line of a journal does not fit. */
+START_TEST(a_full_disk_stops_apply)
+{
+	struct machine m;
+	int err;
+
+	machine_make(&m);
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) {
+		printf("skipped: a_full_disk_stops_apply: %s\n", strerror(errno));
+		machine_remove(&m);
+		return;
+	}
+	ck_assert_int_eq(run_line("mkdir %s/disk && mount -t tmpfs -o size=4k none %s/disk && "
+				  "(head -c 8192 /dev/zero >%s/disk/all 2>/dev/null; true)",
+				  m.at.top, m.at.top, m.at.top),
+			 0);
+	snprintf(m.at.other, sizeof(m.at.other), "%.64s/disk/journal", m.at.top);
+	err = machine_apply(&m, changes, CHANGES);
+	ck_assert_int_eq(err, -ENOSPC);
+	ck_assert_int_eq(m.said, 0);
+	ck_assert(is_as_before(&m));
+	ck_assert_int_eq(run_line("umount %s/disk", m.at.top), 0);
 	machine_remove(&m);
 }
 END_TEST
@@ -632,6 +757,15 @@ END_TEST
 
 /* ---- what is not touched ---- */
 
+/* tuned runs, with this profile and that file of it. */
+#define TUNED(name)                                                             \
+	"mkdir proc/701 && echo tuned >proc/701/comm && mkdir -p etc/tuned && " \
+	"echo '" name "' >etc/tuned/active_profile && "
+#define PROFILE(name, text)                                                         \
+	"mkdir -p usr/lib/tuned/" name " && printf '" text "' >usr/lib/tuned/" name \
+	"/tuned.conf && "
+#define DONE "true"
+
 /* @p prepare: a line of shell in the tree. */
 static const struct {
 	const char *prepare;
@@ -675,10 +809,10 @@ static const struct {
 	{ "true", { TUNE_SYSCTL, .object = "/etc/passwd", .wanted = "x" }, "does not belong" },
 	{ "true",
 	  { TUNE_SYSCTL, .object = "/proc/sys/net/ipv4/tcp_timestamps", .wanted = "0" },
-	  "never set" },
+	  "refused: stays at 1" },
 	{ "true",
 	  { TUNE_SYSCTL, .object = "/proc/sys/net/core/somaxconn", .wanted = "300000" },
-	  "reported" },
+	  "reported: our listen()" },
 	{ "true",
 	  { TUNE_SYSCTL, .object = "/proc/sys/net/core/rmem_max", .wanted = "1\n2" },
 	  "makes sense" },
@@ -705,9 +839,42 @@ static const struct {
 	{ "mkdir proc/700 && echo irqbalance >proc/700/comm",
 	  { TUNE_SYSCTL, .object = "/proc/sys/vm/swappiness", .wanted = "10" },
 	  NULL },
+	{ TUNED("ours") PROFILE("ours", "[sysctl]\\nvm.swappiness = 10\\n") DONE,
+	  { TUNE_SYSCTL, .object = "/proc/sys/vm/swappiness", .wanted = "10" },
+	  "tuned (process 701) sets vm.swappiness=10 in /usr/lib/tuned/ours/tuned.conf" },
+	{ TUNED("ours") PROFILE("ours", "[main]\\ninclude=base\\n[sysctl]\\nvm.dirty_ratio=5\\n")
+		  PROFILE("base", "[x]\\ntype=sysctl\\nnet/core/rmem_max=>1\\n") DONE,
+	  { TUNE_SYSCTL, .object = "/proc/sys/net/core/rmem_max", .wanted = "16777216" },
+	  "net/core/rmem_max=>1 in /usr/lib/tuned/base/tuned.conf" },
+	{ TUNED("ours") PROFILE("ours", "[main]\\ninclude=ours\\n[sysctl]\\nvm.dirty_ratio=5\\n")
+		  DONE,
+	  { TUNE_SYSCTL, .object = "/proc/sys/vm/swappiness", .wanted = "10" },
+	  NULL },
+	{ TUNED("ours") PROFILE("ours", "[vm]\\nvm.swappiness=10\\n[net]\\nring=rx 512\\n") DONE,
+	  { TUNE_SYSCTL, .object = "/proc/sys/vm/swappiness", .wanted = "10" },
+	  NULL },
+	{ TUNED("ours") PROFILE("ours", "[net]\\nring=rx 512\\n") DONE,
+	  { TUNE_ETHTOOL, .nic = NIC, .object = NIC "/rings/rx", .wanted = "1024" },
+	  "ring=rx 512" },
+	{ TUNED("ours") PROFILE("ours", "[net]\\nring=rx 512\\n") DONE,
+	  { TUNE_ETHTOOL, .nic = NIC, .object = NIC "/pause/rx", .wanted = "off" },
+	  NULL },
+	{ TUNED("ours") PROFILE("ours", "[scheduler]\\nisolated_cores=4-7\\n") DONE,
+	  { TUNE_IRQ, .nic = NIC, .object = "/proc/irq/64/smp_affinity_list", .wanted = "9" },
+	  "isolated_cores=4-7" },
+	{ TUNED("gone") "true",
+	  { TUNE_SYSCTL, .object = "/proc/sys/vm/swappiness", .wanted = "10" },
+	  "profile gone cannot be read" },
+	{ TUNED("../../ours") PROFILE("ours", "[sysctl]\\nvm.swappiness=10\\n") DONE,
+	  { TUNE_SYSCTL, .object = "/proc/sys/vm/swappiness", .wanted = "10" },
+	  "cannot be read" },
 	{ "mkdir proc/701 && echo tuned >proc/701/comm",
 	  { TUNE_SYSCTL, .object = "/proc/sys/vm/swappiness", .wanted = "10" },
-	  "tuned (process 701)" },
+	  NULL },
+	{ "true",
+	  { TUNE_SYSCTL, .object = "/proc/sys/vm/swappiness", .wanted = "10",
+	    .blocked = "the plan says no" },
+	  "the plan says no" },
 	{ "mkdir proc/701 && echo tuned-ppd >proc/701/comm",
 	  { TUNE_SYSCTL, .object = "/proc/sys/vm/swappiness", .wanted = "10" },
 	  NULL },
@@ -776,6 +943,7 @@ int main(void)
 	SRunner *runner;
 	int failed;
 
+	tcase_add_unchecked_fixture(all, machine_unpack, hosts_remove);
 	tcase_add_test(all, apply_verify_rollback_leaves_everything_as_it_was);
 	tcase_add_test(all, an_interrupt_is_done_when_it_is_served_there);
 	tcase_add_test(all, changes_upon_changes_go_back_to_the_first);
@@ -783,6 +951,8 @@ int main(void)
 	tcase_add_test(all, a_refused_rollback_keeps_the_journal);
 	tcase_add_test(all, a_tree_that_is_mounted_read_only_is_said_and_left);
 	tcase_add_test(all, nothing_is_written_that_is_not_journalled);
+	tcase_add_test(all, a_journal_that_somebody_has_stops_apply);
+	tcase_add_test(all, a_full_disk_stops_apply);
 	tcase_add_test(all, the_journal_is_synced_before_each_write);
 	tcase_add_test(all, a_kill_anywhere_in_apply_can_be_rolled_back);
 	tcase_add_test(all, a_kill_anywhere_in_rollback_can_be_rolled_back);

@@ -1,12 +1,12 @@
-/* tune/ethtool.c and tune/rooted.c: on a pair of interfaces in a namespace, and on a recorded
+/* tune/ethtool.c and tune/files.c: on a pair of interfaces in a namespace, and on a recorded
  * machine. */
 #include "tune/ethtool.h"
 
 #include <errno.h>
 
-#include "tests/unit/recorded.h"
+#include "tests/unit/hosts.h"
 #include "tests/unit/veth.h"
-#include "tune/rooted.h"
+#include "tune/files.h"
 
 #define ROWS(table) ((int)(sizeof(table) / sizeof((table)[0])))
 
@@ -94,6 +94,10 @@ START_TEST(what_a_pair_does_not_have_is_said)
 	ck_assert_int_eq(ethtool_write("", "near", "channels/rx", ""), -EINVAL);
 	ck_assert_int_eq(ethtool_write("", "near", "channels/rx", "4294967297"), -EINVAL);
 	ck_assert_int_eq(ethtool_write("", "near", "pause/rx", "1"), -EINVAL);
+	ck_assert_int_eq(ethtool_write("", "near", "rxflow/udp4", "sd"), -EOPNOTSUPP);
+	ck_assert_int_eq(ethtool_write("", "near", "rxflow/udp4", "sx"), -EINVAL);
+	ck_assert_int_eq(ethtool_write("", "near", "rxflow/udp4", ""), -EINVAL);
+	ck_assert_int_eq(ethtool_write("", "near", "rxfh/key", "6d:5a"), -EINVAL);
 }
 END_TEST
 
@@ -107,6 +111,7 @@ START_TEST(every_group_of_a_recorded_machine_is_set_and_set_back)
 		{ "channels/combined", "4" },  { "rings/rx", "4096" },
 		{ "coalesce/rx_usecs", "50" }, { "coalesce/adaptive_rx", "on" },
 		{ "pause/rx", "off" },	       { "features/large-receive-offload", "off" },
+		{ "rxflow/udp4", "sdfn" },
 	};
 	struct recorded r = recorded_make("box16-ixgbe-8q");
 	char old[64];
@@ -136,13 +141,13 @@ START_TEST(a_recorded_fault_comes_back)
 	struct recorded r = recorded_make("box16-ixgbe-8q");
 	char text[64];
 
-	ck_assert_int_eq(rooted_write(r.root, "/proc/irq/25/smp_affinity_list", "0"), -EIO);
-	ck_assert_int_eq(rooted_write(r.root, "/proc/irq/64/smp_affinity_list", "0"), HT_OK);
-	ck_assert_int_eq(rooted_read(r.root, "/sys/class/net/lo/speed", text, 64), -EINVAL);
-	ck_assert_int_eq(rooted_read(r.root, "/sys/class/net/lo/mtu", text, 64), 5);
+	ck_assert_int_eq(file_write(r.root, "/proc/irq/25/smp_affinity_list", "0"), -EIO);
+	ck_assert_int_eq(file_write(r.root, "/proc/irq/64/smp_affinity_list", "0"), HT_OK);
+	ck_assert_int_eq(file_value(r.root, "/sys/class/net/lo/speed", text, 64), -EINVAL);
+	ck_assert_int_eq(file_value(r.root, "/sys/class/net/lo/mtu", text, 64), 5);
 	ck_assert_int_eq(run_line("echo 'proc/irq/* write EPERM' >>%s/.faults", r.root), 0);
-	ck_assert_int_eq(rooted_write(r.root, "/proc/irq/64/smp_affinity_list", "0"), -EPERM);
-	ck_assert_int_eq(rooted_write(r.root, "/proc/irq/25/smp_affinity_list", "0"), -EIO);
+	ck_assert_int_eq(file_write(r.root, "/proc/irq/64/smp_affinity_list", "0"), -EPERM);
+	ck_assert_int_eq(file_write(r.root, "/proc/irq/25/smp_affinity_list", "0"), -EIO);
 	recorded_remove(&r);
 }
 END_TEST
@@ -156,10 +161,10 @@ START_TEST(a_link_does_not_lead_out_of_a_recorded_tree)
 				  "ln -s ../../out sys/up && ln -s /out sys/top",
 				  r.root),
 			 0);
-	ck_assert_int_eq(rooted_read(r.root, "/sys/up", text, 64), 1);
+	ck_assert_int_eq(file_value(r.root, "/sys/up", text, 64), 1);
 	ck_assert_str_eq(text, "2");
-	ck_assert_int_eq(rooted_write(r.root, "/sys/top", "3"), HT_OK);
-	ck_assert_int_eq(rooted_read(r.root, "/../out", text, 64), 1);
+	ck_assert_int_eq(file_write(r.root, "/sys/top", "3"), HT_OK);
+	ck_assert_int_eq(file_value(r.root, "/../out", text, 64), 1);
 	ck_assert_str_eq(text, "3");
 	ck_assert_int_eq(run_line("grep -qx 1 %s/out", r.top), 0);
 	recorded_remove(&r);
@@ -169,19 +174,30 @@ END_TEST
 START_TEST(a_value_that_does_not_fit_is_refused)
 {
 	struct recorded r = recorded_make(NULL);
-	char text[4], *all, longest[ROOTED_VALUE + 1];
+	char text[4], *all, longest[FILE_VALUE + 1];
 
 	ck_assert_int_eq(
 		run_line("cd %s && echo 123 >three && echo 12 >two && seq 9999 >long", r.root), 0);
-	ck_assert_int_eq(rooted_read(r.root, "/two", text, sizeof(text)), 2);
-	ck_assert_int_eq(rooted_read(r.root, "/three", text, sizeof(text)), HT_EFULL);
-	ck_assert_int_eq(rooted_read_all(r.root, "/long", &all), 48887);
-	ck_assert_str_eq(all + 48887 - 5, "\n9999");
+	ck_assert_int_eq(file_value(r.root, "/two", text, sizeof(text)), 2);
+	ck_assert_int_eq(file_value(r.root, "/three", text, sizeof(text)), HT_EFULL);
+	all = file_read_all(r.root, "/long");
+	ck_assert_ptr_nonnull(all);
+	ck_assert_uint_eq(strlen(all), 48888);
+	ck_assert_str_eq(all + 48888 - 6, "\n9999\n");
 	free(all);
+	ck_assert_int_eq(run_line("seq 2999999 >%s/huge && : >%s/empty", r.root, r.root), 0);
+	errno = 0;
+	ck_assert_ptr_null(file_read_all(r.root, "/huge"));
+	ck_assert_int_eq(errno, EFBIG);
+	all = file_read_all(r.root, "/empty");
+	ck_assert_str_eq(all, "");
+	free(all);
+	ck_assert_ptr_null(file_read_all(r.root, "/none"));
+	ck_assert_int_eq(errno, ENOENT);
 	memset(longest, '1', sizeof(longest));
-	longest[ROOTED_VALUE] = '\0';
-	ck_assert_int_eq(rooted_write(r.root, "/two", longest), -E2BIG);
-	ck_assert_int_eq(rooted_write(r.root, "/none", "1"), -ENOENT);
+	longest[FILE_VALUE] = '\0';
+	ck_assert_int_eq(file_write(r.root, "/two", longest), -E2BIG);
+	ck_assert_int_eq(file_write(r.root, "/none", "1"), -ENOENT);
 	ck_assert_int_ne(run_line("test -e %s/none", r.root), 0);
 	recorded_remove(&r);
 }

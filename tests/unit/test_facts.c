@@ -27,7 +27,7 @@ static const struct {
 	{ ",1", false, "none", "0" },
 	{ "1-", false, "none", "0" },
 	{ "0-3 x", false, "none", "0" },
-	{ "1024", false, "none", "0" },
+	{ "4096", false, "none", "0" },
 	{ "0-99999999999999999999", false, "none", "0" },
 	{ "-1", false, "none", "0" },
 };
@@ -48,7 +48,7 @@ END_TEST
 START_TEST(mask_is_read)
 {
 	struct cpus set;
-	char out[64], wide[600];
+	char out[64], wide[1100];
 
 	ck_assert(cpus_read_mask("00000000,00010000\n", &set));
 	ck_assert_str_eq(cpus_print(&set, out, sizeof(out)), "16");
@@ -56,11 +56,12 @@ START_TEST(mask_is_read)
 	ck_assert_str_eq(cpus_print(&set, out, sizeof(out)), "0-63");
 	ck_assert(!cpus_read_mask("00g0", &set));
 	ck_assert_uint_eq(cpus_count(&set), 0);
-	memset(wide, 'f', 257);
-	wide[257] = '\0';
+	memset(wide, 'f', 1025);
+	wide[1025] = '\0';
 	ck_assert(!cpus_read_mask(wide, &set));
-	memset(wide, '0', 257);
+	memset(wide, '0', 1025);
 	ck_assert(cpus_read_mask(wide, &set));
+	ck_assert(!cpus_read_mask("1,1", &set)); /* a group has eight digits */
 }
 END_TEST
 

@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <xxhash.h>
 
-#include "tests/unit/recorded.h"
+#include "tests/unit/hosts.h"
 
 #define ENTRIES	  5
 #define FILE_MOST 8192

@@ -10,11 +10,11 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
-#include "tests/unit/recorded.h"
+#include "tests/unit/hosts.h"
 #include "tests/unit/veth.h"
 #include "tune/apply.h"
 #include "tune/ethtool.h"
-#include "tune/rooted.h"
+#include "tune/files.h"
 
 #define ROWS(table) ((int)(sizeof(table) / sizeof((table)[0])))
 #define NEAR	    "/sys/class/net/near/"
@@ -124,7 +124,7 @@ static void is_value(const char *path, const char *value)
 {
 	char now[64] = "";
 
-	ck_assert_int_gt(rooted_read("", path, now, sizeof(now)), 0);
+	ck_assert_int_gt(file_value("", path, now, sizeof(now)), 0);
 	ck_assert_str_eq(now, value);
 }
 
