@@ -24,6 +24,7 @@ struct tune_wish {
 	struct mirror_wish mirrors[FACTS_NICS];
 	unsigned ports[WISH_PORTS]; /* that we listen on */
 	unsigned port_count;
+	bool use_siblings;   /* each hardware thread counts as a core */
 	bool may_management; /* the NIC of the default route may be tuned too */
 };
 
