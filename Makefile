@@ -41,7 +41,7 @@ endif
 DEPS_BUILD := gcc make pkg-config libc6-dev libevent-dev liburcu-dev libyaml-dev libjansson-dev libxxhash-dev libcap-ng-dev \
               libsystemd-dev libmariadb-dev zlib1g-dev libpcap-dev libpcre2-dev
 DEPS_RUN   := mariadb-server-core mariadb-client-core python3
-DEPS_TEST  := check iproute2 clang libclang-rt-14-dev groff-base curl procps kamailio sip-tester rtpengine-daemon tshark tcpdump tcpreplay faketime
+DEPS_TEST  := check iproute2 nftables clang libclang-rt-14-dev groff-base curl procps kamailio sip-tester rtpengine-daemon tshark tcpdump tcpreplay faketime
 
 DEPS_BENCH := kamailio kamailio-mysql-modules
 

@@ -27,7 +27,7 @@
 #include "conf/clock.h"
 #include "conf/log.h"
 
-#define BLOCK_BYTES (256U << 10)
+#define BLOCK_BYTES AF_PACKET_BLOCK_MOST
 #define BLOCK_LEAST \
 	(128U << 10) /* the longest IP packet fits, which one that was put together may be */
 #define BLOCKS_LEAST  8
@@ -58,6 +58,7 @@ struct af_packet {
 	int fanout; /* PACKET_FANOUT id; NO_GROUP: the only ring */
 	int dlt;
 	bool is_promiscuous;
+	bool is_by_queue;
 	bool is_lost; /* the interface is gone */
 	bool is_down;
 	struct sock_fprog filter;
@@ -302,11 +303,13 @@ static int filter_open(const struct af_packet *a)
 
 /*
  * Join the others. The kernel finds an id that nobody has for the first of them; that one is kept
- * for later, too.
+ * for later, too. By queue it counts rings in the order in which they joined, and queues from one
+ * on: queue 0 goes to ring 1.
  */
 static int fanout_join(struct af_packet *a)
 {
-	uint32_t how = PACKET_FANOUT_HASH | PACKET_FANOUT_FLAG_IGNORE_OUTGOING;
+	uint32_t how = (a->is_by_queue ? PACKET_FANOUT_QM : PACKET_FANOUT_HASH) |
+		       PACKET_FANOUT_FLAG_IGNORE_OUTGOING;
 	uint32_t value = a->fanout == NO_GROUP ? (how | PACKET_FANOUT_FLAG_UNIQUEID) << 16
 					       : how << 16 | (uint32_t)a->fanout;
 	socklen_t len = sizeof(value);
@@ -558,6 +561,7 @@ static int ring_open(struct af_packet *a, const struct af_packet_options *o, int
 
 	strncpy(a->interface, o->interface, IFNAMSIZ - 1);
 	a->is_promiscuous = o->is_promiscuous;
+	a->is_by_queue = o->is_by_queue;
 	a->fanout = fanout;
 	ring_size_choose(a, o->ring_bytes);
 	a->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

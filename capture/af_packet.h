@@ -21,6 +21,7 @@
 #include "conf/err.h"
 
 #define AF_PACKET_RINGS_MOST 64
+#define AF_PACKET_BLOCK_MOST (256U << 10) /* octets */
 
 struct af_packet;
 
@@ -29,6 +30,7 @@ struct af_packet_options {
 	unsigned rings;	       /* 1 to AF_PACKET_RINGS_MOST */
 	uint64_t ring_bytes; /* of each; made smaller where the kernel has less, which is logged */
 	bool is_promiscuous;
+	bool is_by_queue; /* ring r gets what comes by receive queue r - 1; 0: by the last */
 	struct sock_fprog filter; /* len 0: everything */
 };
 

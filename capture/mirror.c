@@ -10,17 +10,18 @@
 #include "capture/af_packet.h"
 #include "capture/bpf.h"
 #include "capture/file_source.h"
+#include "capture/fitting.h"
 #include "capture/fragments.h"
 #include "capture/packets.h"
 #include "capture/pcap_file.h"
 #include "capture/pcap_live.h"
+#include "capture/tuning.h"
 #include "capture/worker.h"
 #include "conf/clock.h"
 #include "conf/log.h"
-#include "tune/plan.h"
+#include "tune/node.h"
 #include "web-sql/stats.h"
 
-#define PACKETS_PER_S	100000	/* a mirror port of 1 Gbit/s */
 #define FRAGMENTS_PART	16	/* of `memory`, for all sources */
 #define REASSEMBLY_PART 8	/* for the flows of all threads */
 #define STOP_US		1000000 /* what was read of a file waits so long for a block */
@@ -80,12 +81,19 @@ static int filter_make(struct sock_fprog *out, const struct conf_capture *c, int
 	return err;
 }
 
+/* Thread t reads queue t, which is where its core's interrupt is. */
+static unsigned ring_of(const struct capture_fit *fit, unsigned thread)
+{
+	return fit->is_by_queue ? (thread + 1) % fit->threads : thread;
+}
+
 static int rings_open(struct mirror *m, const struct capture *k, const struct conf_capture *c,
-		      uint64_t ring_bytes)
+		      const struct capture_fit *fit)
 {
 	struct af_packet_options o = { .interface = c->interface,
 				       .rings = k->count,
-				       .ring_bytes = ring_bytes,
+				       .ring_bytes = fit->ring,
+				       .is_by_queue = fit->is_by_queue,
 				       .is_promiscuous = c->promiscuous == CONF_TRUE };
 	struct af_packet *rings[AF_PACKET_RINGS_MOST];
 	int dlt = af_packet_dlt(c->interface), err = HT_OK;
@@ -96,7 +104,7 @@ static int rings_open(struct mirror *m, const struct capture *k, const struct co
 		err = af_packet_open(rings, &o);
 	bpf_free(&o.filter);
 	for (unsigned i = 0; i < k->count && err == HT_OK; i++)
-		m->threads[k->first + i].ring = rings[i];
+		m->threads[k->first + i].ring = rings[ring_of(fit, i)];
 	return err;
 }
 
@@ -134,32 +142,30 @@ static int file_open(struct mirror *m, const struct capture *k, const struct con
 	return err;
 }
 
-/* libpcap and files have one. */
-static unsigned threads_for(const struct conf_capture *c)
+/* Blocks of a ring are all of one size, so that it may be smaller by less than one of them. */
+static int rings_check(const struct mirror *m, const struct capture *k,
+		       const struct conf_capture *c, uint64_t wanted)
 {
-	if (c->file[0] || c->method == CONF_METHOD_PCAP || c->threads == 0)
-		return 1;
-	return c->threads;
+	for (unsigned i = 0; i < k->count && fitting_requires(m->conf, CONF_REQUIRE_RINGS); i++) {
+		uint64_t got = af_packet_ring_bytes(m->threads[k->first + i].ring);
+
+		if (got + AF_PACKET_BLOCK_MOST > wanted)
+			continue;
+		log_error("tune.require: rings: capture %s: %" PRIu64 " KiB of %" PRIu64, c->name,
+			  got >> 10, wanted >> 10);
+		return -ENOBUFS;
+	}
+	return HT_OK;
 }
 
-unsigned mirror_threads_for(const struct conf *conf)
-{
-	unsigned sum = 0;
-
-	for (size_t i = 0; i < conf->capture_count; i++)
-		sum += threads_for(&conf->capture[i]);
-	return sum;
-}
-
-static int capture_open(struct mirror *m, unsigned number, const struct host *host)
+static int capture_open(struct mirror *m, unsigned number, const struct capture_fit *fit)
 {
 	const struct conf_capture *c = &m->conf->capture[number];
 	struct capture *k = &m->captures[number];
-	uint64_t ring;
 	int err;
 
 	k->first = m->thread_count;
-	k->count = threads_for(c);
+	k->count = fit->threads;
 	if (k->first + k->count > MIRROR_MAX_THREADS) {
 		log_error("capture %s: more than %d threads for all sources", c->name,
 			  MIRROR_MAX_THREADS);
@@ -174,21 +180,25 @@ static int capture_open(struct mirror *m, unsigned number, const struct host *ho
 		return err;
 	if (c->file[0])
 		return file_open(m, k, c);
-	ring = c->ring ? c->ring : plan_ring(host, k->count, PACKETS_PER_S);
-	err = c->method == CONF_METHOD_PCAP ? live_open(m, k, c, ring) : rings_open(m, k, c, ring);
+	node_prefer(fit->node);
+	err = c->method == CONF_METHOD_PCAP ? live_open(m, k, c, fit->ring)
+					    : rings_open(m, k, c, fit);
+	node_prefer(-1);
 	if (err < 0)
 		return err;
+	if (c->method != CONF_METHOD_PCAP)
+		err = rings_check(m, k, c, fit->ring);
 	if (c->method == CONF_METHOD_PCAP)
 		log_info("capture %s: %s by libpcap, buffer %" PRIu64 " KiB", c->name, c->interface,
-			 ring >> 10);
+			 fit->ring >> 10);
 	else
 		log_info("capture %s: %s, %u ring%s of %" PRIu64 " KiB", c->name, c->interface,
 			 k->count, k->count == 1 ? "" : "s",
 			 af_packet_ring_bytes(m->threads[k->first].ring) >> 10);
-	return HT_OK;
+	return err;
 }
 
-int mirror_open(struct mirror **out, const struct conf *conf, const struct host *host)
+int mirror_open(struct mirror **out, const struct conf *conf, const struct capture_fit *fits)
 {
 	struct mirror *m;
 	int err = HT_OK;
@@ -203,7 +213,7 @@ int mirror_open(struct mirror **out, const struct conf *conf, const struct host 
 	m->source_first = (unsigned)conf->hep_count;
 	*out = m;
 	for (unsigned i = 0; i < conf->capture_count && err == HT_OK; i++)
-		err = capture_open(m, i, host);
+		err = capture_open(m, i, &fits[i]);
 	return err;
 }
 

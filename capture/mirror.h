@@ -11,7 +11,7 @@
 #include "conf/conf.h"
 #include "conf/err.h"
 
-struct host;
+struct capture_fit;
 struct memory_use;
 struct mirror;
 struct stats_packets;
@@ -19,18 +19,16 @@ struct worker;
 
 #define MIRROR_MAX_THREADS 64
 
-/** How many threads its sources will have. */
-unsigned mirror_threads_for(const struct conf *conf);
-
 /**
  * Open all of them; they capture from here on, into their rings.
  *
  * @param conf  Lives as long.
+ * @param fits  What each of them gets, see capture/tuning.h.
  * @return HT_OK, or an error after a line in the log. mirror_close() it. @p out is NULL if there
  * are no sources, which all functions here take.
  */
 HT_MUST_CHECK int mirror_open(struct mirror **out, const struct conf *conf,
-			      const struct host *host);
+			      const struct capture_fit *fits);
 
 unsigned mirror_thread_count(const struct mirror *m);
 

@@ -14,18 +14,20 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
-#include <sys/resource.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include "capture/client.h"
 #include "capture/decide.h"
 #include "capture/first.h"
+#include "capture/fitting.h"
 #include "capture/host_watch.h"
+#include "capture/limits.h"
 #include "capture/memory.h"
 #include "capture/mirror.h"
 #include "capture/snapshot.h"
 #include "capture/spooler.h"
+#include "capture/spread.h"
 #include "capture/store.h"
 #include "capture/tables.h"
 #include "capture/tally.h"
@@ -42,7 +44,6 @@
 #include "storage/spool.h"
 #include "storage/writer.h"
 #include "tune/plan.h"
-#include "tune/probe.h"
 #include "web-sql/api.h"
 #include "web-sql/notify.h"
 #include "web-sql/stats.h"
@@ -62,8 +63,8 @@ struct server {
 	struct snapshot *snapshot; /* published by RCU; main swaps it */
 	struct rules *rules;
 	struct tables *tables;
-	struct host host;
-	struct plan plan;
+	struct fitting fitting;
+	struct plan plan; /* of it */
 	uint64_t started_us;
 	struct event_base *base;
 	struct http *http;
@@ -84,6 +85,7 @@ struct server {
 	struct store store;
 	struct tally_options tally; /* its `first` is NULL: no statistics */
 	struct agents *agents;
+	struct spread spread;
 
 	struct thread hep_thread[MAX_HEP_THREADS], spool_thread;
 	struct host_watch *host_watch; /* NULL: nobody looks at the host */
@@ -110,51 +112,15 @@ static void run_spooler(void *ctx)
 
 /* ---- before the threads ---- */
 
-static void limits_raise(void)
+static int buffer_check(const struct server *s, unsigned source, const struct conf_endpoint *e,
+			size_t got)
 {
-	struct rlimit files;
-
-	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
-		files.rlim_cur = files.rlim_max;
-		(void)setrlimit(RLIMIT_NOFILE, &files);
-	}
-}
-
-static unsigned endpoints_count(const struct conf *conf)
-{
-	unsigned count = 0;
-
-	for (size_t i = 0; i < conf->hep_count; i++)
-		count += (unsigned)conf->hep[i].listen_count;
-	return count;
-}
-
-static void plan_decide(struct server *s)
-{
-	const char *root = getenv("HEPTAP_ROOT"); /* a recorded host's */
-	struct plan_wish wish = { .hep_threads = s->conf->hep_threads,
-				  .cap_threads = mirror_threads_for(s->conf),
-				  .writers = s->conf->storage.writers,
-				  .is_daily = s->conf->storage.layout == CONF_LAYOUT_HOMER5,
-				  .hep_sockets = endpoints_count(s->conf),
-				  .memory = s->conf->memory,
-				  .block_bytes = BLOCK_MAX_BYTES };
-	unsigned threads;
-	uint64_t blocks;
-
-	host_probe(root ? root : "", &s->host);
-	plan_make(&s->host, &wish, &s->plan);
-	threads = s->plan.hep_threads + wish.cap_threads;
-	log_info("tune: %" PRId64 " cores, %" PRId64
-		 " MiB: %u receive thread%s, %u writer%s, %u blocks each",
-		 s->host.cores, s->host.ram_bytes >> 20, s->plan.hep_threads,
-		 s->plan.hep_threads == 1 ? "" : "s", s->plan.writers,
-		 s->plan.writers == 1 ? "" : "s", s->plan.blocks);
-	blocks = (uint64_t)threads * s->plan.blocks * BLOCK_MAX_BYTES;
-	if (blocks > s->conf->memory / 2)
-		log_warning("memory: %" PRIu64
-			    " MiB are little for %u threads, whose blocks take %" PRIu64 " MiB",
-			    s->conf->memory >> 20, threads, blocks >> 20);
+	if (e->is_stream || got >= s->plan.socket_buffer ||
+	    !fitting_requires(s->conf, CONF_REQUIRE_BUFFERS))
+		return HT_OK;
+	log_error("tune.require: buffers: hep %s: %s has %zu KiB of %" PRIu64,
+		  s->conf->hep[source].name, e->text, got >> 10, s->plan.socket_buffer >> 10);
+	return -ENOBUFS;
 }
 
 static int socket_open(struct server *s, unsigned thread, unsigned source,
@@ -188,7 +154,7 @@ static int socket_open(struct server *s, unsigned thread, unsigned source,
 		log_info("hep %s: listening on %s, receive buffer %zu KiB in each of %u thread%s",
 			 s->conf->hep[source].name, e->text, got >> 10, s->plan.hep_threads,
 			 s->plan.hep_threads == 1 ? "" : "s");
-	return HT_OK;
+	return buffer_check(s, source, e, got);
 }
 
 static int sockets_open(struct server *s)
@@ -316,8 +282,11 @@ static int receiver_make(struct server *s, unsigned i)
 
 	if (err < 0)
 		return err;
-	for (unsigned k = 0; k < s->socket_count; k++)
+	for (unsigned k = 0; k < s->socket_count; k++) {
 		s->sockets[i][k].counters = worker_source(r->worker, s->sockets[i][k].source);
+		if (i == 0 && !s->sockets[i][k].is_stream)
+			spread_add(&s->spread, s->sockets[i][k].fd, s->sockets[i][k].source);
+	}
 	err = listener_new(&r->listener, s->sockets[i], s->socket_count, &worker_listener_ops,
 			   r->worker);
 	for (unsigned k = 0; k < s->socket_count; k++)
@@ -370,6 +339,10 @@ static int receivers_make(struct server *s)
 		err = receiver_make(s, i);
 	for (unsigned i = 0; i < mirror_thread_count(s->mirror) && err == HT_OK; i++)
 		err = capturer_make(s, i);
+	s->spread.conf = s->conf;
+	s->spread.agents = s->agents;
+	s->spread.workers = s->workers;
+	s->spread.threads = s->plan.hep_threads;
 	s->spooler.workers = s->workers;
 	s->spooler.worker_count = s->worker_count;
 	return err;
@@ -610,6 +583,7 @@ static void server_fini(struct server *s)
 	urcu_memb_barrier();
 	snapshot_free(s->snapshot);
 	rules_free(s->rules);
+	fitting_fini(&s->fitting);
 	free(s);
 }
 
@@ -736,6 +710,8 @@ static void minute_passed(evutil_socket_t fd, short what, void *ctx)
 	(void)fd;
 	(void)what;
 	agents_sweep(s->agents, clock_wall_us());
+	if (s->conf->tune.mode >= CONF_TUNE_AUTO)
+		spread_look(&s->spread, clock_wall_us());
 }
 
 static void second_passed(evutil_socket_t fd, short what, void *ctx)
@@ -796,8 +772,11 @@ static int server_open(struct server *s)
 	char token[256] = "";
 	int uid, gid, err;
 
-	limits_raise();
-	plan_decide(s);
+	limits_set(s->conf);
+	err = fitting_init(&s->fitting, s->conf);
+	if (err < 0)
+		return err;
+	s->plan = *fitting_sizes(&s->fitting);
 	err = rules_new(&s->rules);
 	if (err == HT_OK)
 		err = snapshot_new(&s->snapshot, s->conf, NULL, s->rules);
@@ -806,7 +785,7 @@ static int server_open(struct server *s)
 	if (err == HT_OK)
 		err = sockets_open(s);
 	if (err == HT_OK)
-		err = mirror_open(&s->mirror, s->conf, &s->host);
+		err = mirror_open(&s->mirror, s->conf, s->fitting.tuning.captures);
 	if (err == HT_OK)
 		err = http_start(s);
 	if (err == HT_OK)
@@ -846,6 +825,10 @@ int server_run(const struct conf *conf)
 	if (err == HT_OK) {
 		signals_block(&mask);
 		err = threads_start(s);
+		if (err == HT_OK) {
+			fitting_report(&s->fitting);
+			err = fitting_check(&s->fitting);
+		}
 		if (err == HT_OK)
 			watch_start(s);
 		memory_setup(s);

@@ -9,13 +9,23 @@
 
 #include "conf/err.h"
 
+struct placed;
+struct placed_thread;
+
 struct thread {
 	pthread_t id;
 	char name[16];
 	void (*run)(void *ctx);
 	void *ctx;
+	const struct placed *placed;
+	struct placed_thread *place; /* NULL: where its maker is */
+	void *settled;		     /* while it starts */
 	bool is_started;
 };
+
+/** From now on threads start where @p placed has their names, NULL: where main is. Main and
+ * liburcu's helper are threads as well: this puts main to its place. */
+void thread_place(struct placed *placed);
 
 /** Start liburcu's helper, which would else have the name and the core of whoever needs it first.
  * Before other threads. @return HT_OK or -ENOMEM. */

@@ -21,6 +21,13 @@ enum conf_method { CONF_METHOD_AF_PACKET, CONF_METHOD_PCAP };
 enum conf_switch { CONF_TRUE, CONF_FALSE };
 enum conf_partition { CONF_PARTITION_DAY, CONF_PARTITION_HOUR };
 enum conf_tune { CONF_TUNE_OFF, CONF_TUNE_REPORT, CONF_TUNE_AUTO, CONF_TUNE_FULL };
+enum conf_smt { CONF_SMT_IGNORE, CONF_SMT_USE };
+enum conf_require {
+	CONF_REQUIRE_PIN,
+	CONF_REQUIRE_INTERRUPTS,
+	CONF_REQUIRE_BUFFERS,
+	CONF_REQUIRE_RINGS
+};
 enum conf_durability { CONF_DURABILITY_SPOOL, CONF_DURABILITY_DISK, CONF_DURABILITY_MEMORY };
 
 #define CONF_MAX_LISTENERS   16 /* entries of `hep` */
@@ -152,6 +159,10 @@ struct conf {
 		enum conf_tune mode;
 		enum conf_switch allow_mgmt_nic;
 		enum conf_switch manage_notrack;
+		enum conf_switch pin;
+		enum conf_smt smt;
+		enum conf_require require[4];
+		size_t require_count;
 		unsigned pps; /* packets/s that each interface may bring; 0: by its speed */
 	} tune;
 	struct {

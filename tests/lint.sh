@@ -29,7 +29,7 @@ only linux/if_packet.h capture/af_packet.c capture/interface.c
 only zlib.h hep/inflate.c
 only pcre2.h conf/filter_regex.c
 only jansson.h web-sql/api.c web-sql/control.c web-sql/events.c capture/tune_json.c
-only cap-ng.h capture/server.c
+only cap-ng.h capture/server.c capture/keeper.c
 only event2/http.h web-sql/http.c web-sql/subscribers.c
 
 # Files of the host are opened behind tune/files.c, so that --root and its faults hold for all of them; the journal is ours.

@@ -325,6 +325,25 @@ static bool is_open(const struct journal_entry *e)
 	return e->step == JOURNAL_WRITING || e->step == JOURNAL_WRITTEN;
 }
 
+bool apply_holds(const char *root, const char *journal, const char *object)
+{
+	char boot[64], network[64];
+	bool is_now, holds = false;
+	struct journal *j;
+	int err;
+
+	where_we_are(root, boot, network);
+	err = journal_open(&j, journal, boot, network, false);
+	if (err < 0)
+		return err == -EWOULDBLOCK;
+	is_now = strcmp(journal_boot(j), boot) == 0;
+	for (size_t i = 0; is_now && !holds && i < journal_count(j); i++)
+		holds = is_open(journal_entry(j, i)) &&
+			strcmp(journal_entry(j, i)->object, object) == 0;
+	journal_close(j);
+	return holds;
+}
+
 /* The thing, as it was when it was written to? Looks at the value, too. */
 static bool is_there(const struct work *w, const struct tune_change *c,
 		     const struct journal_entry *e, struct apply_result *r)

@@ -69,6 +69,10 @@ HT_MUST_CHECK int tune_apply(const struct guard_options *o, const char *journal,
 			     const struct tune_change *changes, size_t n, apply_say *say, void *ctx,
 			     struct apply_sums *sums);
 
+/** Is there something to set back of an object, by a journal of this start of the kernel? It is so
+ * while another process has the journal. */
+bool apply_holds(const char *root, const char *journal, const char *object);
+
 /** Compare with the journal; writes nothing. @return HT_OK; -ENOENT if there is no journal;
  * -ESTALE if it is of an earlier start of the kernel; -EXDEV, of another network namespace. */
 HT_MUST_CHECK int tune_verify(const struct guard_options *o, const char *journal, apply_say *say,

@@ -12,16 +12,28 @@
 #define RATE_PER_MBIT 100    /* packets/s that a mirror port may bring */
 #define RATE_UNKNOWN  100000 /* as of 1 Gbit/s */
 
+/* The speed of an interface that is made of software is made up. */
+static bool has_speed(const struct nic *nic)
+{
+	static const char *const made_up[] = { "veth", "tun", "bridge", "dummy" };
+
+	for (unsigned i = 0; i < sizeof(made_up) / sizeof(made_up[0]); i++)
+		if (strcmp(nic->driver.name, made_up[i]) == 0)
+			return false;
+	return nic->speed_mbit > 0;
+}
+
 uint64_t plan_rate(const struct mirror_wish *wish, const struct nic *nic)
 {
 	if (wish->packets_per_s)
 		return wish->packets_per_s;
-	return nic->speed_mbit > 0 ? (uint64_t)nic->speed_mbit * RATE_PER_MBIT : RATE_UNKNOWN;
+	return has_speed(nic) ? (uint64_t)nic->speed_mbit * RATE_PER_MBIT : RATE_UNKNOWN;
 }
 
 static void place(const struct facts *f, const struct tune_wish *wish, struct host_plan *p)
 {
 	struct place_wish w = { .nic_count = f->nic_count,
+				.use_siblings = wish->use_siblings,
 				.hep_threads = wish->sizes.hep_sockets ? p->sizes.hep_threads : 0 };
 
 	for (unsigned i = 0; i < f->nic_count; i++)

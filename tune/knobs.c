@@ -275,9 +275,9 @@ const struct knob knobs[] = {
 	  "no socket of ours depends on it", NO_CHECKS },
 	/* ---- TCP ---- */
 	{ "3.2", "net.core.somaxconn", "/proc/sys/net/core/somaxconn", KNOB_REPORT, false,
-	  "our listen() asks for no more than 4096",
-	  CHECK(IF_BELOW, 4096,
-		"bursts of HEP agents that connect at once are cut short; set 4096") },
+	  "our listen() asks for 1024",
+	  CHECK(IF_BELOW, 1024,
+		"bursts of HEP agents that connect at once are cut short; set 4096, the default") },
 	{ "3.2", "tcp_max_syn_backlog", "/proc/sys/net/ipv4/tcp_max_syn_backlog", KNOB_REFUSE,
 	  false, "bounded by the listener's backlog anyway; syncookies cover the rest", NO_CHECKS },
 	{ "3.2", "tcp_syncookies", "/proc/sys/net/ipv4/tcp_syncookies", KNOB_REFUSE, false,

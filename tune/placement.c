@@ -14,7 +14,7 @@
 
 /* ---- dealing cores ---- */
 
-static struct cpus prime_cores(const struct facts *f)
+static struct cpus prime_cores(const struct facts *f, bool use_siblings)
 {
 	struct cpus out = { 0 }, seen = { 0 };
 
@@ -22,7 +22,7 @@ static struct cpus prime_cores(const struct facts *f)
 	     cpu = cpus_next(&f->allowed, (unsigned)cpu + 1)) {
 		unsigned core = (unsigned)f->core_of[cpu];
 
-		if (cpus_has(&seen, core))
+		if (cpus_has(&seen, core) && !use_siblings)
 			continue;
 		cpus_add(&seen, core);
 		cpus_add(&out, (unsigned)cpu);
@@ -304,7 +304,7 @@ void placement_make(const struct facts *f, const struct place_wish *wish, struct
 
 	memset(out, 0, sizeof(*out));
 	out->nic_count = wish->nic_count;
-	out->prime = left = prime_cores(f);
+	out->prime = left = prime_cores(f, wish->use_siblings);
 	deal_others(f, wish, &left, out);
 	out->spare = left;
 	deal_pools(f, wish, &left, out);
@@ -322,6 +322,8 @@ void placement_make(const struct facts *f, const struct place_wish *wish, struct
 		finish_nic(&out->nics[i]);
 		mark_idle(f, &out->nics[i], &out->idle);
 	}
+	if (wish->use_siblings)
+		memset(&out->idle, 0, sizeof(out->idle));
 	place_hep(wish, out);
 }
 
@@ -334,4 +336,91 @@ int placement_irq_cpu(const struct placement *all, const struct place_nic *p,
 	if (irq->role == IRQ_CONTROL || irq->queue < 0)
 		return cpus_first(&all->housekeeping);
 	return p->mode == PLACE_ONE_QUEUE ? p->irq_core : p->core[(unsigned)irq->queue % p->cores];
+}
+
+/* ---- interrupts that stay where they are ---- */
+
+/* The only CPU that may serve it, if we may run there; -1: there is none. */
+static int irq_is_on(const struct facts *f, const struct nic_irq *irq)
+{
+	const struct cpus *on = irq->has_affinity && cpus_count(&irq->affinity) == 1
+					? &irq->affinity
+					: &irq->effective;
+
+	if (on == &irq->effective && (!irq->has_effective || cpus_count(on) != 1))
+		return -1;
+	return cpus_has(&f->allowed, (unsigned)cpus_first(on)) ? cpus_first(on) : -1;
+}
+
+/* What thread t reads, if it is one queue, or one of those whose interrupts are on one CPU. */
+static int thread_irq_cpu(const struct facts *f, const struct place_nic *p, unsigned t)
+{
+	int cpu = -1;
+
+	if (p->mode != PLACE_QUEUES && (p->mode != PLACE_ONE_QUEUE || p->threads > 1))
+		return -1;
+	for (unsigned i = 0; i < p->nic->irq_count; i++) {
+		const struct nic_irq *irq = &p->nic->irqs[i];
+		int on;
+
+		if (irq->role != IRQ_RX || (unsigned)irq->queue % p->cores != t % p->cores)
+			continue;
+		on = irq_is_on(f, irq);
+		if (on < 0 || (cpu >= 0 && cpu != on))
+			return -1;
+		cpu = on;
+	}
+	return cpu;
+}
+
+/* Who has this core: a place for its number, and in @p nic whose (NULL: a HEP thread's). */
+static int *holder_find(struct placement *p, int cpu, struct place_nic **nic, unsigned *thread)
+{
+	for (unsigned i = 0; i < p->nic_count; i++)
+		for (unsigned t = 0; t < p->nics[i].threads; t++)
+			if (p->nics[i].core[t] == cpu) {
+				*nic = &p->nics[i];
+				*thread = t;
+				return &p->nics[i].core[t];
+			}
+	*nic = NULL;
+	for (unsigned t = 0; t < p->hep_threads; t++)
+		if (p->hep_core[t] == cpu)
+			return &p->hep_core[t];
+	return NULL;
+}
+
+/* Whoever has the core changes places, unless it is where its own interrupt is. */
+static void follow(const struct facts *f, struct placement *p, struct place_nic *nic, unsigned t)
+{
+	int cpu = thread_irq_cpu(f, nic, t), *theirs;
+	struct place_nic *other;
+	unsigned thread = 0;
+
+	if (cpu < 0 || cpu == nic->core[t])
+		return;
+	theirs = holder_find(p, cpu, &other, &thread);
+	if (theirs && other && thread_irq_cpu(f, other, thread) == cpu)
+		return;
+	if (theirs)
+		*theirs = nic->core[t];
+	nic->core[t] = cpu;
+	if (nic->mode == PLACE_ONE_QUEUE)
+		nic->irq_core = cpu;
+}
+
+void placement_follow(const struct facts *f, struct placement *p)
+{
+	for (unsigned i = 0; i < p->nic_count; i++)
+		for (unsigned t = 0; t < p->nics[i].threads; t++)
+			follow(f, p, &p->nics[i], t);
+}
+
+unsigned placement_near(const struct facts *f, const struct place_nic *p)
+{
+	unsigned n = 0;
+
+	for (unsigned t = 0; t < p->threads; t++)
+		n += p->core[t] >= 0 && thread_irq_cpu(f, p, t) == p->core[t];
+	return n;
 }

@@ -23,6 +23,7 @@ struct place_wish {
 	struct place_nic_wish nics[FACTS_NICS];
 	unsigned nic_count;
 	unsigned hep_threads; /* that need a core beside those of the NICs */
+	bool use_siblings;    /* each thread of a core counts as a core */
 };
 
 enum place_mode {
@@ -63,6 +64,20 @@ void placement_make(const struct facts *f, const struct place_wish *wish, struct
 /** CPU for an interrupt of @p p's NIC; -1: it stays where it is. */
 int placement_irq_cpu(const struct placement *all, const struct place_nic *p,
 		      const struct nic_irq *irq);
+
+/**
+ * Interrupts that could not be moved stay where they are, and threads go to them: thread t to the
+ * core of the interrupts of its queues, if that is one which we may run on and no other thread is
+ * at its own interrupt there. Who had that core changes places with it; the others stay. Where
+ * software spreads a single queue over several threads nobody moves.
+ *
+ * @param f  As it is now, with the NICs that @p p points to. Interrupts that are where they were
+ *           wanted change nothing.
+ */
+void placement_follow(const struct facts *f, struct placement *p);
+
+/** How many of a NIC's threads are where the interrupts of their queues are. */
+unsigned placement_near(const struct facts *f, const struct place_nic *p);
 
 /** Two to four lines for each NIC, as an operator reads them. */
 void placement_print(const struct facts *f, const struct placement *p, FILE *to);

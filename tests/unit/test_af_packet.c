@@ -5,7 +5,9 @@
 #include "capture/af_packet.h"
 
 #include <check.h>
+#include <fcntl.h>
 #include <linux/filter.h>
+#include <linux/if_tun.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -447,6 +449,66 @@ START_TEST(both_directions_of_a_flow_are_in_one_ring)
 }
 END_TEST
 
+#define QUEUES 3
+
+/* What is written to it comes in by that receive queue of an interface of software. */
+static int queue_open(const char *interface)
+{
+	struct ifreq request = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_MULTI_QUEUE };
+	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+
+	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", interface);
+	if (fd >= 0 && ioctl(fd, TUNSETIFF, &request) < 0) {
+		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
+static void write_frame(int fd, unsigned number)
+{
+	struct frame_bytes f = { 0 };
+
+	frame_layer(&f, "eth=0800");
+	frame_ip4(&f, 5, 17, 0x4000);
+	frame_put(&f, &number, sizeof(number));
+	ck_assert_int_eq(write(fd, f.at, f.len), (ssize_t)f.len);
+}
+
+START_TEST(a_queue_has_a_ring_of_its_own)
+{
+	static const unsigned frames[QUEUES] = { 10, 20, 30 };
+	struct af_packet_options o = usual(QUEUES);
+	struct runner r[QUEUES] = { 0 };
+	int queue[QUEUES];
+
+	if (!veth_make("a_queue_has_a_ring_of_its_own"))
+		return;
+	shell("ip link del near");
+	for (int q = 0; q < QUEUES; q++)
+		queue[q] = queue_open("near");
+	if (queue[QUEUES - 1] < 0) {
+		printf("skipped: a_queue_has_a_ring_of_its_own: no tap with several queues\n");
+		return;
+	}
+	shell("ip link set near arp off up");
+	o.is_by_queue = true;
+	open_rings(r, &o);
+	for (int q = 0; q < QUEUES; q++)
+		for (unsigned i = 0; i < frames[q]; i++)
+			write_frame(queue[q], i);
+	wait_for(r, QUEUES, 60);
+	for (int i = 0; i < QUEUES; i++)
+		runner_stop(&r[i]);
+	for (int q = 0; q < QUEUES; q++) {
+		ck_assert_uint_eq(r[(q + 1) % QUEUES].count, frames[q]);
+		close(queue[q]);
+	}
+	for (int i = 0; i < QUEUES; i++)
+		runner_fini(&r[i]);
+}
+END_TEST
+
 /* Each by itself: what the kernel would put together and give up would be in no counter. */
 START_TEST(fragments_come_as_they_are)
 {
@@ -724,6 +786,7 @@ static Suite *af_packet_suite(void)
 	tcase_add_loop_test(t, burst_beyond_the_ring_is_counted, 1, 3);
 	tcase_add_test(t, what_lies_in_the_ring_at_the_end_is_given);
 	tcase_add_test(t, both_directions_of_a_flow_are_in_one_ring);
+	tcase_add_test(t, a_queue_has_a_ring_of_its_own);
 	tcase_add_test(t, fragments_come_as_they_are);
 	tcase_add_test(t, promiscuous_only_while_it_is_open);
 	tcase_add_test(t, larger_frames_are_whole_when_the_mtu_grows);

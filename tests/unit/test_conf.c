@@ -420,7 +420,16 @@ static void check_words(const struct conf_option *o)
 	char *words = text_of("%s", o->words), *word;
 
 	while ((word = strsep(&words, "|")))
-		check_taken(o, word);
+		check_taken(o, conf_option_is_list(o) ? text_of("[%s]", word) : word);
+	if (conf_option_is_list(o)) {
+		size_t column;
+		const char *yaml = yaml_with(o->key, "[no]", &column);
+
+		ck_assert_str_eq(complaints_about(yaml),
+				 text_of("t:1:%zu: %s: expected one of %s, not 'no'\n", column + 1,
+					 o->key, o->words));
+		return;
+	}
 	check_refused(o, "no", text_of("expected one of %s", o->words));
 	check_refused(o, "Homer", text_of("expected one of %s", o->words));
 	check_refused(o, text_of("%.2s", o->words), text_of("expected one of %s", o->words));
@@ -606,7 +615,10 @@ START_TEST(list_takes_as_many_as_it_can_and_no_more)
 	else if (o->type == CONF_NUMBER)
 		head = "";
 	for (size_t i = 1; i <= o->count_max; i++)
-		list = text_of("%s%s'%s%zu'", list, i > 1 ? ", " : "", head, i);
+		list = o->type == CONF_WORD
+			       ? text_of("%s%s%.*s", list, i > 1 ? ", " : "",
+					 (int)strcspn(o->words, "|"), o->words)
+			       : text_of("%s%s'%s%zu'", list, i > 1 ? ", " : "", head, i);
 	check_taken(o, text_of("[%s]", list));
 	ck_assert_str_eq(complaints_about(yaml_with(o->key, text_of("[%s, x]", list), &column)),
 			 text_of("t:1:%zu: %s: expected a list of %zu to %zu, not of %zu\n", column,
@@ -1264,7 +1276,8 @@ START_TEST(print_is_what_the_manual_says)
 		"  retention_days: 10\n  retention_bytes: 0\n  spool:\n"
 		"    dir: '/var/spool/heptap'\n"
 		"    max: 20G\n    durability: spool\ntune:\n  mode: auto\n"
-		"  allow_mgmt_nic: false\n  manage_notrack: false\n  pps: 0\nhttp:\n"
+		"  pin: true\n  smt: ignore\n  require: []\n  allow_mgmt_nic: false\n"
+		"  manage_notrack: false\n  pps: 0\nhttp:\n"
 		"  listen: '127.0.0.1:9080'\n  token_file: ''\nevents:\n  receivers: []\n"
 		"  agent_silent: 300\nlog:\n  level: info\n"
 		"  target: stderr\n");

@@ -104,6 +104,145 @@ START_TEST(writers_are_on_another_node_than_the_nic)
 }
 END_TEST
 
+START_TEST(siblings_are_cores_where_they_count)
+{
+	struct facts *f = recorded(3);
+	struct place_wish w = { .nic_count = 1,
+				.nics = { { .nic = &f->nics[0] } },
+				.use_siblings = true };
+	struct placement p;
+	char out[64];
+
+	placement_make(f, &w, &p);
+	ck_assert_str_eq(cpus_print(&p.nics[0].pool, out, sizeof(out)), "16-31,48-63");
+	ck_assert_uint_eq(p.nics[0].threads, 32);
+	ck_assert_str_eq(cpus_print(&p.idle, out, sizeof(out)), "none");
+	facts_free(f);
+}
+END_TEST
+
+/* ---- interrupts that stay ---- */
+
+#define BOX16 2 /* eight queues; capture threads on 4-11, two for HEP on 12 and 13 */
+
+static struct facts *box16(struct placement *p)
+{
+	struct facts *f = recorded(BOX16);
+	struct place_wish w = { .nic_count = 1,
+				.nics = { { .nic = &f->nics[0] } },
+				.hep_threads = 2 };
+
+	placement_make(f, &w, p);
+	ck_assert_int_eq(p->nics[0].core[0], 4);
+	ck_assert_int_eq(p->hep_core[0], 12);
+	return f;
+}
+
+/* Of its receive queue; @p list is what it may be on, @p effective what it is on. */
+static void put_irq(struct nic *nic, int queue, const char *list, const char *effective)
+{
+	unsigned i = 0;
+
+	while (nic->irqs[i].role != IRQ_RX || nic->irqs[i].queue != queue)
+		i++;
+	nic->irqs[i].has_affinity = nic->irqs[i].has_effective = true;
+	ck_assert(cpus_read_list(list, &nic->irqs[i].affinity));
+	ck_assert(cpus_read_list(effective, &nic->irqs[i].effective));
+}
+
+START_TEST(threads_go_to_interrupts_that_stay)
+{
+	struct placement p;
+	struct facts *f = box16(&p);
+	char cpu[8];
+
+	ck_assert_uint_eq(p.nics[0].threads, 8);
+	for (int q = 0; q < 8; q++) {
+		snprintf(cpu, sizeof(cpu), "%d", 11 - q);
+		put_irq(&f->nics[0], q, q % 2 ? cpu : "0-15", cpu);
+	}
+	placement_follow(f, &p);
+	for (int t = 0; t < 8; t++)
+		ck_assert_int_eq(p.nics[0].core[t], 11 - t);
+	ck_assert_uint_eq(placement_near(f, &p.nics[0]), 8);
+	ck_assert_int_eq(p.hep_core[0], 12);
+	facts_free(f);
+}
+END_TEST
+
+START_TEST(one_thread_alone_goes_to_a_core_of_many_interrupts)
+{
+	struct placement p;
+	struct facts *f = box16(&p);
+
+	for (int q = 0; q < 8; q++)
+		put_irq(&f->nics[0], q, "0", "0");
+	placement_follow(f, &p);
+	ck_assert_int_eq(p.nics[0].core[0], 0);
+	for (int t = 1; t < 8; t++)
+		ck_assert_int_eq(p.nics[0].core[t], 4 + t);
+	ck_assert_uint_eq(placement_near(f, &p.nics[0]), 1);
+	facts_free(f);
+}
+END_TEST
+
+START_TEST(who_had_the_core_changes_places)
+{
+	struct placement p;
+	struct facts *f = box16(&p);
+
+	for (int q = 0; q < 8; q++)
+		put_irq(&f->nics[0], q, "14-15", "14-15"); /* no single one */
+	put_irq(&f->nics[0], 0, "12", "12");		   /* a HEP thread's */
+	put_irq(&f->nics[0], 1, "6", "6"); /* thread 2's, which is not at its own interrupt */
+	put_irq(&f->nics[0], 2, "7", "7");
+	cpus_remove(&f->allowed, 15);
+	put_irq(&f->nics[0], 4, "15", "15"); /* not ours to run on */
+	placement_follow(f, &p);
+	ck_assert_int_eq(p.nics[0].core[0], 12);
+	ck_assert_int_eq(p.hep_core[0], 4);
+	ck_assert_int_eq(p.nics[0].core[1], 6);
+	ck_assert_int_eq(p.nics[0].core[2], 7);
+	ck_assert_int_eq(p.nics[0].core[3], 5);
+	ck_assert_int_eq(p.nics[0].core[4], 8);
+	facts_free(f);
+}
+END_TEST
+
+START_TEST(the_only_queue_takes_its_only_thread_along)
+{
+	struct facts *f = recorded(0);
+	struct place_wish w = { .nic_count = 1, .nics = { { .nic = &f->nics[0] } } };
+	struct placement p;
+
+	placement_make(f, &w, &p);
+	ck_assert_int_eq(p.nics[0].core[0], 1);
+	put_irq(&f->nics[0], 0, "0-1", "0");
+	placement_follow(f, &p);
+	ck_assert_int_eq(p.nics[0].core[0], 0);
+	ck_assert_int_eq(p.nics[0].irq_core, 0);
+	facts_free(f);
+}
+END_TEST
+
+/* Where software spreads it the interrupt is better off alone. */
+START_TEST(threads_of_a_queue_that_is_spread_stay)
+{
+	struct facts *f = recorded(BOX16);
+	struct place_wish w = { .nic_count = 1, .nics = { { .nic = &f->nics[0] } } };
+	struct placement p, before;
+
+	keep_one_queue(&f->nics[0]);
+	placement_make(f, &w, &p);
+	ck_assert_uint_gt(p.nics[0].threads, 1);
+	put_irq(&f->nics[0], 0, "9", "9");
+	before = p;
+	placement_follow(f, &p);
+	ck_assert_int_eq(memcmp(&before, &p, sizeof(p)), 0);
+	facts_free(f);
+}
+END_TEST
+
 /* ---- machines of any shape ---- */
 
 struct made {
@@ -274,6 +413,62 @@ static char *as_text(const struct facts *f, const struct placement *p)
 	return text;
 }
 
+static void scatter_irqs(struct made *m, struct random *r)
+{
+	for (unsigned i = 0; i < m->wish.nic_count; i++)
+		for (unsigned k = 0; k < m->f.nics[i].irq_count; k++) {
+			struct nic_irq *irq = &m->f.nics[i].irqs[k];
+
+			irq->has_affinity = true;
+			cpus_add(&irq->affinity, (unsigned)random_below(r, 96));
+		}
+}
+
+static unsigned times_used(const struct placement *p, int core)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < p->nic_count; i++)
+		for (unsigned t = 0; t < p->nics[i].threads; t++)
+			n += p->nics[i].core[t] == core;
+	return n;
+}
+
+/* No core has more threads than one had before, and none has a CPU that is not ours. */
+START_TEST(following_shares_no_core_more)
+{
+	uint64_t rounds = getenv("SOAK") ? 100000 : 2000, followed = 0;
+
+	for (uint64_t seed = 0; seed < rounds; seed++) {
+		struct random r = { .state = seed };
+		struct made *m = make(seed);
+		struct placement p, before, again;
+		unsigned most = 0;
+
+		scatter_irqs(m, &r);
+		placement_make(&m->f, &m->wish, &p);
+		before = again = p;
+		placement_follow(&m->f, &p);
+		placement_follow(&m->f, &again);
+		ck_assert_int_eq(memcmp(&p, &again, sizeof(p)), 0);
+		for (int cpu = 0; cpu < 200; cpu++)
+			if (times_used(&before, cpu) > most)
+				most = times_used(&before, cpu);
+		for (unsigned i = 0; i < p.nic_count; i++)
+			for (unsigned t = 0; t < p.nics[i].threads; t++) {
+				int core = p.nics[i].core[t];
+
+				ck_assert(core < 0 || cpus_has(&m->f.allowed, (unsigned)core) ||
+					  core == before.nics[i].core[t]);
+				ck_assert(core < 0 || times_used(&p, core) <= (most ? most : 1));
+				followed += core != before.nics[i].core[t];
+			}
+		unmake(m);
+	}
+	ck_assert_uint_gt(followed, rounds / 10);
+}
+END_TEST
+
 START_TEST(any_machine_gets_a_sound_placement)
 {
 	uint64_t rounds = getenv("SOAK") ? 200000 : 4000;
@@ -321,6 +516,13 @@ int main(void)
 	tcase_set_timeout(made, 600);
 	tcase_add_test(hosts, recorded_machines_are_placed_as_was_thought_out);
 	tcase_add_test(hosts, writers_are_on_another_node_than_the_nic);
+	tcase_add_test(hosts, siblings_are_cores_where_they_count);
+	tcase_add_test(hosts, threads_go_to_interrupts_that_stay);
+	tcase_add_test(hosts, one_thread_alone_goes_to_a_core_of_many_interrupts);
+	tcase_add_test(hosts, who_had_the_core_changes_places);
+	tcase_add_test(hosts, the_only_queue_takes_its_only_thread_along);
+	tcase_add_test(hosts, threads_of_a_queue_that_is_spread_stay);
+	tcase_add_test(made, following_shares_no_core_more);
 	tcase_add_test(made, any_machine_gets_a_sound_placement);
 	suite_add_tcase(s, hosts);
 	suite_add_tcase(s, made);
