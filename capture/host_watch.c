@@ -142,35 +142,15 @@ unsigned host_watch_findings(void *ctx, struct stats_finding *out)
 
 /* ---- life ---- */
 
-/* The NICs that the configuration names, each once. */
-static struct facts *nics_read(const struct conf *c)
-{
-	const char *names[FACTS_NICS];
-	unsigned count = 0;
-
-	for (size_t i = 0; i < c->capture_count && count < FACTS_NICS; i++) {
-		const char *name = c->capture[i].interface;
-		bool is_new = name[0] != '\0';
-
-		for (unsigned k = 0; k < count; k++)
-			is_new &= strcmp(names[k], name) != 0;
-		if (is_new)
-			names[count++] = name;
-	}
-	return facts_read("", names, count, NULL, NULL);
-}
-
-static int watch_make(struct host_watch *w)
+static int watch_make(struct host_watch *w, const struct facts *facts)
 {
 	struct watch_place *place = calloc(1, sizeof(*place));
-	struct facts *facts = nics_read(w->conf);
 	int err = -ENOMEM;
 
-	if (place && facts) {
+	if (place) {
 		watch_place_take(facts, place);
 		err = watch_new(&w->watch, "", place);
 	}
-	facts_free(facts);
 	free(place);
 	return err;
 }
@@ -186,7 +166,8 @@ static void lock_init(struct host_watch *w)
 	pthread_condattr_destroy(&attributes);
 }
 
-int host_watch_start(struct host_watch **out, const struct conf *conf, const struct mirror *mirror)
+int host_watch_start(struct host_watch **out, const struct conf *conf, const struct mirror *mirror,
+		     const struct facts *facts)
 {
 	struct host_watch *w = calloc(1, sizeof(*w));
 	int err;
@@ -198,7 +179,7 @@ int host_watch_start(struct host_watch **out, const struct conf *conf, const str
 	w->mirror = mirror;
 	w->shown = &w->reading[0];
 	lock_init(w);
-	err = watch_make(w);
+	err = watch_make(w, facts);
 	if (err == HT_OK)
 		err = thread_start(&w->thread, run_watch, w, "ht-watch");
 	if (err < 0) {

@@ -11,6 +11,7 @@
 #include "conf/conf.h"
 #include "conf/err.h"
 
+struct facts;
 struct host_watch;
 struct mirror;
 struct stats_finding;
@@ -20,10 +21,11 @@ struct thread;
  * Begin. Other threads have been started and placed: where they are now is where they are to be.
  *
  * @param conf, mirror  Live as long.
+ * @param facts  The NICs to watch, as they are now.
  * @return HT_OK or -errno; host_watch_stop() it. A server can do without.
  */
 HT_MUST_CHECK int host_watch_start(struct host_watch **out, const struct conf *conf,
-				   const struct mirror *mirror);
+				   const struct mirror *mirror, const struct facts *facts);
 
 /** NULL is fine here. */
 void host_watch_stop(struct host_watch *w);

@@ -506,7 +506,7 @@ static int threads_start(struct server *s)
 /* Once all threads are where they are to be. A server can do without. */
 static void watch_start(struct server *s)
 {
-	int err = host_watch_start(&s->host_watch, s->conf, s->mirror);
+	int err = host_watch_start(&s->host_watch, s->conf, s->mirror, s->fitting.tuning.facts);
 
 	if (err < 0)
 		log_warning("host: not watched: %s", ht_strerror(err));

@@ -272,6 +272,19 @@ bool file_exists(const char *root, const char *format, ...)
 	return true;
 }
 
+int64_t file_size(const char *root, const char *path)
+{
+	int fd = open_below(root, path, O_PATH);
+	struct stat st;
+	int64_t size;
+
+	if (fd < 0)
+		return -1;
+	size = fstat(fd, &st) == 0 ? (int64_t)st.st_size : -1;
+	close(fd);
+	return size;
+}
+
 int file_list(const char *root, const char *path, void (*each)(void *ctx, const char *name),
 	      void *ctx)
 {

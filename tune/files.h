@@ -40,6 +40,9 @@ __attribute__((format(printf, 2, 3))) int64_t file_number(const char *root, cons
 
 __attribute__((format(printf, 2, 3))) bool file_exists(const char *root, const char *format, ...);
 
+/** Its size; -1: unknown. */
+int64_t file_size(const char *root, const char *path);
+
 /** For each entry of a directory, hidden ones left out. @return how many, or -errno. */
 int file_list(const char *root, const char *path, void (*each)(void *ctx, const char *name),
 	      void *ctx);

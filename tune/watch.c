@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 
 #include "conf/log.h"
 #include "tune/files.h"
@@ -170,13 +169,13 @@ static void entry_pass(void *ctx, const char *name)
  * longer than it is worth. */
 static int64_t files_open(struct watch *w)
 {
-	struct stat st;
+	int64_t size = file_size(w->root, "/proc/self/fd");
 	int count;
 
 	if (w->root[0])
 		return WATCH_UNKNOWN;
-	if (stat("/proc/self/fd", &st) == 0 && st.st_size > 0)
-		return st.st_size;
+	if (size > 0)
+		return size - 1; /* one is the look's */
 	if (!text_read(w, "/proc/self/status") || text_pair(w->text, "FDSize:") > FD_TABLE_MOST)
 		return WATCH_UNKNOWN;
 	count = file_list("", "/proc/self/fd", entry_pass, NULL);

@@ -1,23 +1,10 @@
 /* Where threads and interrupts are at the moment. */
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "tune/affinity.h"
 #include "tune/files.h"
 #include "tune/watch.h"
-
-static bool affinity_of(int id, struct cpus *out)
-{
-	cpu_set_t set;
-
-	*out = (struct cpus){ 0 };
-	if (sched_getaffinity(id, sizeof(set), &set) != 0)
-		return false;
-	for (unsigned i = 0; i < CPU_SETSIZE; i++)
-		if (CPU_ISSET(i, &set))
-			cpus_add(out, i);
-	return true;
-}
 
 static bool is_placed(const struct watch_place *p, const char *name)
 {
@@ -37,7 +24,7 @@ static void thread_take(void *ctx, const char *id)
 	    file_read("", text, sizeof(text), "/proc/self/task/%s/stat", id) <= 0 ||
 	    text_thread(text, t->name) < 0 || is_placed(p, t->name))
 		return;
-	p->thread_count += affinity_of(atoi(id), &t->where);
+	p->thread_count += affinity_read(atoi(id), &t->where) == HT_OK;
 }
 
 /* Else nobody placed anything, and interrupts may go where they like. */
