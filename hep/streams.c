@@ -18,7 +18,7 @@
 #include "hep/frame.h"
 #include "hep/listener.h"
 
-#define BACKLOG		 1024
+#define BACKLOG		 4096
 #define ACCEPTS_PER_TURN 64
 #define KEEP_IDLE_S	 60 /* before the first probe */
 #define KEEP_BETWEEN_S	 10

@@ -37,7 +37,8 @@ static struct cpus core_or(int core, const struct cpus *all)
 
 static void add_threads(struct placed *out, const struct placement *p, const struct placed_wish *w)
 {
-	static const char *const others[] = { "heptap", "ht-rcu", "ht-spool", "ht-admin" };
+	static const char *const others[] = { "heptap", "ht-rcu", "ht-spool", "ht-admin",
+					      "ht-watch" };
 	const struct cpus *all = &w->process;
 	const struct cpus *calm = cpus_first(&p->housekeeping) >= 0 ? &p->housekeeping : all;
 	const struct cpus *busy = cpus_first(&p->writers) >= 0 ? &p->writers : all;

@@ -76,7 +76,7 @@ def check_places(got, told, everywhere, captures):
     """Each thread is where the plan has it; who has no core may run everywhere."""
     place = told["placement"]
     calm, busy = set(place["housekeeping"]) or everywhere, set(place["writers"]) or everywhere
-    wanted = {"heptap": calm, "ht-rcu": calm, "ht-spool": calm, "ht-admin": calm, "ht-stat": busy}
+    wanted = {"heptap": calm, "ht-rcu": calm, "ht-spool": calm, "ht-admin": calm, "ht-watch": calm, "ht-stat": busy}
     for i, core in enumerate(place["hep"]):
         wanted[f"ht-hep-{i}"] = everywhere if core is None else {core}
     for i, core in enumerate(captures):

@@ -81,7 +81,7 @@ def check_process(h, m):
     folder = pathlib.Path(f"/proc/{h.process.pid}")
     names = {(task / "comm").read_text().strip() for task in (folder / "task").iterdir()}
     check_equal({re.search('thread="(.*?)"', s)[1] for s in m.values if s.startswith("heptap_thread_last_cpu")}, names, "threads")
-    online = os.sched_getaffinity(h.process.pid)
+    online = os.sched_getaffinity(0)
     check(all(v in online for s, v in m.values.items() if s.startswith("heptap_thread_last_cpu")), "CPUs they ran on")
     check(m.sum("heptap_thread_switches_total", thread="ht-hep-0", kind="voluntary") > 0, "a thread that waits")
     check(abs(m.sum("heptap_process_open_files") - len(os.listdir(folder / "fd"))) <= 2, "open files, but for a request on its way")
