@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "tests/unit/hosts.h"
+#include "tests/unit/made_host.h"
 #include "tune/files.h"
 
 #define ROWS(table) ((int)(sizeof(table) / sizeof((table)[0])))
@@ -223,44 +224,6 @@ START_TEST(siblings_and_nodes_are_told_apart)
 END_TEST
 
 /* ---- made machines ---- */
-
-static char root[64];
-
-__attribute__((format(printf, 2, 3))) static void put(const char *text, const char *format, ...)
-{
-	char path[512];
-	int used = snprintf(path, sizeof(path), "%s/", root);
-	va_list args;
-	FILE *f;
-
-	va_start(args, format);
-	vsnprintf(path + used, sizeof(path) - (size_t)used, format, args);
-	va_end(args);
-	for (char *c = path + used; (c = strchr(c, '/')); c++) {
-		*c = '\0';
-		mkdir(path, 0700);
-		*c = '/';
-	}
-	f = fopen(path, "we");
-	ck_assert_ptr_nonnull(f);
-	fputs(text, f);
-	fclose(f);
-}
-
-static void make_root(void)
-{
-	snprintf(root, sizeof(root), "%s/facts-XXXXXX",
-		 access("build", W_OK) == 0 ? "build" : "/tmp");
-	ck_assert_ptr_nonnull(mkdtemp(root));
-}
-
-static void remove_root(void)
-{
-	char command[96];
-
-	snprintf(command, sizeof(command), "rm -r %s", root);
-	ck_assert_int_eq(system(command), 0);
-}
 
 /* An empty tree: everything is unknown, and nothing crashes. */
 START_TEST(what_cannot_be_read_is_unknown)

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "tests/unit/hosts.h"
+#include "tests/unit/made_host.h"
 
 #define ROWS(table) ((int)(sizeof(table) / sizeof((table)[0])))
 #define MIB	    (1ULL << 20)
@@ -220,46 +221,13 @@ END_TEST
 
 /* ---- settings that hurt, one at a time ---- */
 
-static char root[64];
-
-__attribute__((format(printf, 2, 3))) static void put(const char *text, const char *format, ...)
+static void make_machine(void)
 {
-	char path[512];
-	int used = snprintf(path, sizeof(path), "%s/", root);
-	va_list args;
-	FILE *f;
-
-	va_start(args, format);
-	vsnprintf(path + used, sizeof(path) - (size_t)used, format, args);
-	va_end(args);
-	for (char *c = path + used; (c = strchr(c, '/')); c++) {
-		*c = '\0';
-		mkdir(path, 0700);
-		*c = '/';
-	}
-	f = fopen(path, "we");
-	ck_assert_ptr_nonnull(f);
-	fputs(text, f);
-	fclose(f);
-}
-
-static void make_root(void)
-{
-	snprintf(root, sizeof(root), "%s/plan-XXXXXX",
-		 access("build", W_OK) == 0 ? "build" : "/tmp");
-	ck_assert_ptr_nonnull(mkdtemp(root));
+	make_root();
 	put("MemTotal: 16777216 kB\nSwapTotal: 1048576 kB\n", "proc/meminfo");
 	put("0-7\n", "sys/devices/system/cpu/online");
 	put("1\n", "sys/class/net/eth0/ifindex");
 	put("0\n", "sys/class/net/eth0/queues/rx-0/rps_cpus");
-}
-
-static void remove_root(void)
-{
-	char command[96];
-
-	snprintf(command, sizeof(command), "rm -r %s", root);
-	ck_assert_int_eq(system(command), 0);
 }
 
 static struct host_plan *plan_made(struct facts **f)
@@ -519,7 +487,7 @@ int main(void)
 	tcase_add_loop_test(hosts, changes_are_sound, 0, HOSTS_COUNT);
 	tcase_add_test(hosts, wishes_change_the_plan);
 	tcase_add_loop_test(hosts, recorded_machine_is_spoken_of, 0, ROWS(said));
-	tcase_add_checked_fixture(made, make_root, remove_root);
+	tcase_add_checked_fixture(made, make_machine, remove_root);
 	tcase_add_loop_test(made, setting_that_hurts_is_found, 0, ROWS(settings));
 	tcase_add_test(made, mount_that_hurts_is_found);
 	tcase_add_test(made, disk_that_interrupts_a_capture_core_is_found);

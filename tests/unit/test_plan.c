@@ -14,6 +14,7 @@
 
 #include "tests/unit/random.h"
 #include "tests/unit/hosts.h"
+#include "tests/unit/made_host.h"
 #include "tune/probe.h"
 
 #define ROWS(table) ((int)(sizeof(table) / sizeof((table)[0])))
@@ -170,11 +171,11 @@ static const struct {
 	{ 4, { 4, 16, 4294967296LL, 212992, -1 } },
 };
 
-static void expect_host(const char *root, const struct host *want)
+static void expect_host(const char *of, const struct host *want)
 {
 	struct host h;
 
-	host_probe(root, &h);
+	host_probe(of, &h);
 	ck_assert_int_eq(h.cpus, want->cpus);
 	ck_assert_int_eq(h.cores, want->cores);
 	ck_assert_int_eq(h.ram_bytes, want->ram_bytes);
@@ -245,45 +246,6 @@ START_TEST(this_host_has_a_cpu)
 	ck_assert(h.cores == -1 || h.cores >= 1);
 }
 END_TEST
-
-/* A host made by the test: files under a directory that goes with it. */
-static char root[64];
-
-__attribute__((format(printf, 2, 3))) static void put(const char *text, const char *format, ...)
-{
-	char path[256];
-	int used = snprintf(path, sizeof(path), "%s/", root);
-	va_list args;
-	FILE *f;
-
-	va_start(args, format);
-	vsnprintf(path + used, sizeof(path) - (size_t)used, format, args);
-	va_end(args);
-	for (char *c = path + used; (c = strchr(c, '/')); c++) {
-		*c = '\0';
-		mkdir(path, 0700);
-		*c = '/';
-	}
-	f = fopen(path, "we");
-	ck_assert_ptr_nonnull(f);
-	fputs(text, f);
-	fclose(f);
-}
-
-static void make_root(void)
-{
-	snprintf(root, sizeof(root), "%s/host-XXXXXX",
-		 access("build", W_OK) == 0 ? "build" : "/tmp");
-	ck_assert_ptr_nonnull(mkdtemp(root));
-}
-
-static void remove_root(void)
-{
-	char command[96];
-
-	snprintf(command, sizeof(command), "rm -r %s", root);
-	ck_assert_int_eq(system(command), 0);
-}
 
 START_TEST(siblings_count_as_one_core)
 {
