@@ -562,34 +562,10 @@ def without_counts(rules):
 
 # ---- recorded machines ----
 
-def unpack(bundle, root):
-    """As unpack.sh does it, which starts a process for each folder."""
-    for line in bundle.read_text().splitlines():
-        if line.startswith("|"):
-            with open(file, "a") as f:
-                f.write(line[1:] + "\n")
-            continue
-        word, _, rest = line.partition(" ")
-        path, _, rest = rest.partition(" ")
-        file = root / path
-        if word in ("@val", "@file", "@link", "@dir"):
-            (file if word == "@dir" else file.parent).mkdir(parents=True, exist_ok=True)
-        if word == "@val":
-            file.write_text(rest + "\n")
-        elif word == "@link":
-            file.symlink_to(rest)
-        elif word == "@fault":
-            with open(root / ".faults", "a") as f:
-                f.write(f"{path} {rest}\n")
-        elif word == "@file":
-            file.write_text("")
-
-
 def recorded(world, name):
     """@return a tree with a place for the journal, and heptap for it."""
     root = world.folder / name
-    root.mkdir()
-    unpack(HOSTS / f"{name}.host", root)
+    subprocess.run(["sh", HOSTS / "unpack.sh", HOSTS / f"{name}.host", root], check=True)
     (root / "var/lib/heptap").mkdir(parents=True)
     return root, planner(world, NICS[name])
 
