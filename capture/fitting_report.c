@@ -118,9 +118,22 @@ static struct cpus irqs_wanted(const struct fitting *f, const char *nic)
 	return on;
 }
 
+/* Where they were asked to be beside their interrupts. */
+static void report_split(const struct fitting *f, const struct place_nic *p)
+{
+	unsigned near = placement_near(f->tuning.facts, &f->tuning.plan->placement, p);
+
+	if (p->is_split)
+		log_info("tune: %s: %u of %u threads are beside the cores of their interrupts "
+			 "(tune.placement: split)%s",
+			 p->nic->name, near, p->threads,
+			 near < p->threads ? "; no core is free beside those of the others" : "");
+}
+
 static void report_interrupts(const struct fitting *f, unsigned nic)
 {
-	const struct place_nic *p = &f->tuning.plan->placement.nics[nic];
+	const struct placement *all = &f->tuning.plan->placement;
+	const struct place_nic *p = &all->nics[nic];
 	const struct fitting_nic *n = &f->nics[nic];
 	struct cpus on = irqs_wanted(f, p->nic->name);
 	char list[128];
@@ -133,11 +146,14 @@ static void report_interrupts(const struct fitting *f, unsigned nic)
 			 p->nic->name, cpus_print(&on, list, sizeof(list)), n->moved, n->irqs);
 	else
 		log_warning("tune: %s: %u of %u interrupts of its queues stay where they are: %s; "
-			    "%u of %u threads are where theirs are, and what the others read comes "
-			    "from another core",
+			    "%u of %u threads are %s theirs are, and what the others read comes "
+			    "from another %s",
 			    p->nic->name, n->irqs - n->there, n->irqs,
 			    n->why[0] ? n->why : "the kernel keeps them there",
-			    placement_near(f->tuning.facts, p), p->threads);
+			    placement_near(f->tuning.facts, all, p), p->threads,
+			    all->is_split ? "beside where" : "where",
+			    all->is_split ? "cache" : "core");
+	report_split(f, p);
 }
 
 /* ---- what is left ---- */

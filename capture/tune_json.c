@@ -80,13 +80,14 @@ static json_t *nics_json(const struct facts *f, const struct host_plan *p)
 
 		json_array_append_new(
 			out,
-			json_pack("{s:o, s:b, s:s, s:i, s:i, s:i, s:I, s:o, s:o, s:o, s:i}", "name",
-				  text_json(f->nics[i].name), "exists", f->nics[i].exists, "mode",
-				  modes[n->mode], "node", n->nic->node, "rx_queues",
+			json_pack("{s:o, s:b, s:s, s:i, s:i, s:i, s:I, s:o, s:o, s:o, s:i, s:i}",
+				  "name", text_json(f->nics[i].name), "exists", f->nics[i].exists,
+				  "mode", modes[n->mode], "node", n->nic->node, "rx_queues",
 				  (int)n->nic->rx_queues, "threads", (int)n->threads, "ring",
 				  (json_int_t)p->rings[i], "cores", cores_json(n->core, n->threads),
 				  "rps", cpus_json(&n->rps), "interrupts",
-				  irqs_json(&p->placement, n), "channels", (int)n->channels));
+				  irqs_json(&p->placement, n), "channels", (int)n->channels,
+				  "apart", (int)placement_apart(n)));
 	}
 	return out;
 }

@@ -102,6 +102,7 @@ static unsigned wish_from(const struct conf *conf, struct tune_wish *w, const ch
 			   .memory = conf->memory,
 			   .block_bytes = BLOCK_MAX_BYTES },
 		.use_siblings = conf->tune.smt == CONF_SMT_USE,
+		.is_split = conf->tune.placement == CONF_PLACEMENT_SPLIT,
 		.may_management = conf->tune.allow_mgmt_nic == CONF_TRUE,
 	};
 	for (size_t i = 0; i < conf->hep_count; i++) {

@@ -22,6 +22,7 @@ enum conf_switch { CONF_TRUE, CONF_FALSE };
 enum conf_partition { CONF_PARTITION_DAY, CONF_PARTITION_HOUR };
 enum conf_tune { CONF_TUNE_OFF, CONF_TUNE_REPORT, CONF_TUNE_AUTO, CONF_TUNE_FULL };
 enum conf_smt { CONF_SMT_IGNORE, CONF_SMT_USE };
+enum conf_placement { CONF_PLACEMENT_SAME, CONF_PLACEMENT_SPLIT };
 enum conf_require {
 	CONF_REQUIRE_PIN,
 	CONF_REQUIRE_INTERRUPTS,
@@ -161,6 +162,7 @@ struct conf {
 		enum conf_switch manage_notrack;
 		enum conf_switch pin;
 		enum conf_smt smt;
+		enum conf_placement placement;
 		enum conf_require require[4];
 		size_t require_count;
 		unsigned pps; /* packets/s that each interface may bring; 0: by its speed */

@@ -217,6 +217,10 @@ static void why_irq(const struct context *c, const struct nic_irq *irq, char *wh
 		snprintf(why, size, "sends; on the core of the receive queue of its number");
 	else if (c->place->mode == PLACE_ONE_QUEUE && cpus_first(&c->place->rps) >= 0)
 		snprintf(why, size, "the only queue; software spreads it over the capture threads");
+	else if (c->place->mode == PLACE_QUEUES &&
+		 c->place->core[thread] != c->place->irq_core[thread])
+		snprintf(why, size, "queue %d is read by capture thread %u beside it, on CPU %d",
+			 irq->queue, thread, c->place->core[thread]);
 	else
 		snprintf(why, size, "queue %d is read by capture thread %u on the same core",
 			 irq->queue, thread);

@@ -10,6 +10,8 @@
 #include "tune/files.h"
 #include "tune/managers.h"
 
+#define CACHES_MOST 10 /* of a CPU */
+
 /* The rest of the line that begins with @p key; NULL: there is none. */
 static const char *line_of(const char *text, const char *key)
 {
@@ -45,6 +47,35 @@ static void read_cores(struct facts *f)
 		siblings = cpus_and(&siblings, &f->online);
 		if (cpus_has(&siblings, (unsigned)cpu))
 			f->core_of[cpu] = (int16_t)cpus_first(&siblings);
+	}
+}
+
+/* The index says nothing of the level. */
+static bool read_l3(const char *root, int cpu, struct cpus *out)
+{
+	char path[80], type[16];
+
+	for (int i = 0; i < CACHES_MOST; i++) {
+		snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%d/cache/index%d", cpu, i);
+		if (file_number(root, "%s/level", path) == 3 &&
+		    file_read(root, type, sizeof(type), "%s/type", path) > 0 &&
+		    strncmp(type, "Instruction", 11) != 0) {
+			strcat(path, "/shared_cpu_list");
+			return read_list(root, path, out) && cpus_has(out, (unsigned)cpu);
+		}
+	}
+	return false;
+}
+
+static void read_caches(struct facts *f)
+{
+	memset(f->l3_of, 0xff, sizeof(f->l3_of));
+	for (int cpu = cpus_first(&f->online); cpu >= 0;
+	     cpu = cpus_next(&f->online, (unsigned)cpu + 1)) {
+		struct cpus sharers;
+
+		if (read_l3(f->root, cpu, &sharers))
+			f->l3_of[cpu] = (int16_t)cpus_first(&sharers);
 	}
 }
 
@@ -230,6 +261,7 @@ struct facts *facts_read(const char *root, const char *const *nics, unsigned nic
 	host_probe(root, &f->host);
 	read_list(root, "/sys/devices/system/cpu/online", &f->online);
 	read_cores(f);
+	read_caches(f);
 	read_nodes(f);
 	file_read(root, status, sizeof(status), "/proc/self/status");
 	read_allowed(f, status);

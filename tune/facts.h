@@ -89,6 +89,7 @@ struct facts {
 	int nodes;		     /* -1: unknown */
 	int16_t node_of[CPUS_MOST];  /* -1: unknown */
 	int16_t core_of[CPUS_MOST];  /* lowest sibling that is online; itself where unknown */
+	int16_t l3_of[CPUS_MOST];    /* lowest CPU that shares its third-level cache; -1: unknown */
 	double cpu_quota;	     /* CPUs worth of time that we get; 0: no limit or unknown */
 	char kernel[64];
 	struct softnet softnet;

@@ -90,6 +90,31 @@ static void nic_irqs(const struct place_nic *p, struct findings *to)
 			    "are");
 }
 
+/* What was asked for and could not be had of it. */
+static void nic_split(const struct place_nic *p, struct findings *to)
+{
+	unsigned apart = placement_apart(p);
+	unsigned most = p->threads < p->nic->rx_queues ? p->threads : p->nic->rx_queues;
+	char now[FACTS_VALUE];
+
+	if (!p->is_split)
+		return;
+	snprintf(now, sizeof(now), "%u of %u threads split", apart, most);
+	if (!apart)
+		finding_add(to, KNOB_REPORT, p->nic->name, now,
+			    "tune.placement is the same for them: no core below the third-level "
+			    "cache of one with an interrupt is free");
+	else if (apart < most)
+		finding_add(to, KNOB_REPORT, p->nic->name, now,
+			    "no core is free beside the interrupts of the others: they share "
+			    "theirs; fewer threads (capture[].threads) would leave some");
+	else if (p->fewer)
+		finding_add(to, KNOB_REPORT, p->nic->name, now,
+			    "%u fewer than without tune.placement: split, since each has one core "
+			    "and its interrupts another",
+			    p->fewer);
+}
+
 static void nic_spread(const struct place_nic *p, struct findings *to)
 {
 	char now[FACTS_VALUE];
@@ -119,14 +144,18 @@ static void list_irqs(const struct host_plan *p, char *out, size_t size)
 						 atoi(p->changes[i].object + strlen("/proc/irq/")));
 }
 
+/* Of threads, and those beside them of interrupts. */
 static struct cpus capture_cores(const struct placement *p)
 {
 	struct cpus cores = { 0 };
 
 	for (unsigned i = 0; i < p->nic_count; i++)
-		for (unsigned t = 0; t < p->nics[i].threads; t++)
+		for (unsigned t = 0; t < p->nics[i].threads; t++) {
 			if (p->nics[i].core[t] >= 0)
 				cpus_add(&cores, (unsigned)p->nics[i].core[t]);
+			if (p->nics[i].mode == PLACE_QUEUES)
+				cpus_add(&cores, (unsigned)p->nics[i].irq_core[t]);
+		}
 	return cores;
 }
 
@@ -407,6 +436,7 @@ void plan_findings(const struct facts *f, const struct tune_wish *wish, struct h
 			continue;
 		nic_driver(&f->nics[i], to);
 		nic_irqs(&p->placement.nics[i], to);
+		nic_split(&p->placement.nics[i], to);
 		nic_spread(&p->placement.nics[i], to);
 	}
 	managers(f, p);

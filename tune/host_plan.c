@@ -34,6 +34,7 @@ static void place(const struct facts *f, const struct tune_wish *wish, struct ho
 {
 	struct place_wish w = { .nic_count = f->nic_count,
 				.use_siblings = wish->use_siblings,
+				.is_split = wish->is_split,
 				.hep_threads = wish->sizes.hep_sockets ? p->sizes.hep_threads : 0 };
 
 	for (unsigned i = 0; i < f->nic_count; i++)

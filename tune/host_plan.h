@@ -25,6 +25,7 @@ struct tune_wish {
 	unsigned ports[WISH_PORTS]; /* that we listen on */
 	unsigned port_count;
 	bool use_siblings;   /* each hardware thread counts as a core */
+	bool is_split;	     /* capture threads run beside the cores of their interrupts */
 	bool may_management; /* the NIC of the default route may be tuned too */
 	char notrack[512];   /* UDP ports to keep out of connection tracking, as tune/notrack.h
 				has them; empty: that is not asked for */

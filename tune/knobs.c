@@ -18,7 +18,10 @@
 const struct knob knobs[] = {
 	/* ---- ourselves: threads, sockets, memory ---- */
 	{ "1", "thread CPU affinity", NULL, KNOB_OWN, false,
-	  "by the placement: a capture thread runs on the core of its queue", NO_CHECKS },
+	  "by the placement: a capture thread runs on the core of its queue, or with "
+	  "tune.placement: "
+	  "split beside it",
+	  NO_CHECKS },
 	{ "1", "thread name", NULL, KNOB_OWN, false,
 	  "each says what it does, so that it is found in top -H", NO_CHECKS },
 	{ "1", "nice", NULL, KNOB_REFUSE, false,

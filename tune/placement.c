@@ -57,6 +57,24 @@ static struct cpus on_node(const struct facts *f, const struct cpus *cpus, int n
 	return out;
 }
 
+/* CPUs with the same one are beside each other. */
+static int cache_of(const struct facts *f, int cpu)
+{
+	if (f->l3_of[cpu] >= 0)
+		return f->l3_of[cpu];
+	return f->node_of[cpu] >= 0 ? CPUS_MOST + f->node_of[cpu] : -1;
+}
+
+struct cpus placement_beside(const struct facts *f, const struct cpus *cores, int cpu)
+{
+	struct cpus out = { 0 };
+
+	for (int c = cpus_first(cores); c >= 0; c = cpus_next(cores, (unsigned)c + 1))
+		if (c != cpu && cache_of(f, c) == cache_of(f, cpu))
+			cpus_add(&out, (unsigned)c);
+	return out;
+}
+
 /* Cores that are neither isolated nor on the node of a NIC. */
 static struct cpus for_writers(const struct facts *f, const struct place_wish *wish,
 			       const struct cpus *cores)
@@ -197,24 +215,57 @@ static unsigned threads_of(const struct place_nic_wish *w, const struct place_ni
 	return least(need ? need : THREADS_ONE_QUEUE, cores);
 }
 
-/* With three cores or more the interrupt of the only queue has one for itself. */
-static void place_nic(const struct facts *f, const struct place_nic_wish *w, struct place_nic *p)
+/* Half of those below each third-level cache: there is another one beside each of them. */
+static struct cpus with_neighbour(const struct facts *f, const struct cpus *cores)
 {
-	struct cpus cores = p->pool;
-	int at = -1;
+	struct cpus out = { 0 };
+
+	for (int cpu = cpus_first(cores); cpu >= 0; cpu = cpus_next(cores, (unsigned)cpu + 1)) {
+		struct cpus all = placement_beside(f, cores, cpu);
+		struct cpus chosen = placement_beside(f, &out, cpu);
+
+		if (2 * (cpus_count(&chosen) + 1) <= cpus_count(&all) + 1)
+			cpus_add(&out, (unsigned)cpu);
+	}
+	return out;
+}
+
+/* A thread that was not asked for is not worth sharing a core with an interrupt. */
+static void count_threads(const struct place_nic_wish *w, const struct cpus *cores,
+			  const struct cpus *pairs, struct place_nic *p)
+{
+	unsigned of_all = threads_of(w, p, cpus_count(cores));
+
+	p->threads = cpus_first(pairs) < 0 ? of_all : threads_of(w, p, cpus_count(pairs));
+	p->fewer = of_all - p->threads;
+}
+
+/* With three cores or more the interrupt of the only queue has one for itself. */
+static void place_nic(const struct facts *f, const struct place_nic_wish *w, bool is_split,
+		      struct place_nic *p)
+{
+	struct cpus cores = p->pool, left, pairs = { 0 };
 
 	p->nic = w->nic;
 	p->mode = mode_of(f, p);
+	p->is_split = is_split && p->mode == PLACE_QUEUES;
 	p->is_mismatch = rx_irqs(p->nic) && rx_irqs(p->nic) != p->nic->rx_queues;
-	p->irq_core = p->mode == PLACE_ONE_QUEUE ? cpus_first(&cores) : -1;
-	if (p->irq_core >= 0 && cpus_count(&cores) >= 3)
-		cpus_remove(&cores, (unsigned)p->irq_core);
-	p->threads = threads_of(w, p, cpus_count(&cores));
+	memset(p->irq_core, 0xff, sizeof(p->irq_core));
+	if (p->mode == PLACE_ONE_QUEUE)
+		p->irq_core[0] = cpus_first(&cores);
+	if (p->mode == PLACE_ONE_QUEUE && cpus_count(&cores) >= 3)
+		cpus_remove(&cores, (unsigned)p->irq_core[0]);
+	if (p->is_split)
+		pairs = with_neighbour(f, &cores);
+	count_threads(w, &cores, &pairs, p);
+	left = cores;
 	for (unsigned t = 0; t < p->threads; t++) {
-		at = cpus_next(&cores, (unsigned)(at + 1));
-		if (at < 0)
-			at = cpus_first(&cores);
-		p->core[t] = p->mode == PLACE_NOTHING ? -1 : at;
+		struct cpus one;
+
+		if (cpus_first(&left) < 0)
+			left = cores;
+		one = take(&left, 1, &pairs);
+		p->core[t] = p->mode == PLACE_NOTHING ? -1 : cpus_first(&one);
 	}
 }
 
@@ -227,26 +278,16 @@ static void finish_nic(struct place_nic *p)
 		if (p->core[t] >= 0)
 			cpus_add(&on, (unsigned)p->core[t]);
 	p->cores = cpus_count(&on);
+	for (unsigned t = 0; p->mode == PLACE_QUEUES && t < p->threads; t++)
+		if (p->irq_core[t] < 0)
+			p->irq_core[t] = p->core[t];
 	if (p->mode == PLACE_ONE_QUEUE && p->cores > 1)
 		p->rps = on;
 	if (p->mode == PLACE_QUEUES && p->nic->rx_queues > p->cores)
 		p->channels = p->cores;
 }
 
-/* ---- what is left ---- */
-
-static void mark_used(struct placement *out)
-{
-	for (unsigned i = 0; i < out->nic_count; i++) {
-		const struct place_nic *p = &out->nics[i];
-
-		if (p->irq_core >= 0)
-			cpus_remove(&out->spare, (unsigned)p->irq_core);
-		for (unsigned t = 0; t < p->threads; t++)
-			if (p->core[t] >= 0)
-				cpus_remove(&out->spare, (unsigned)p->core[t]);
-	}
-}
+/* ---- threads of several NICs ---- */
 
 /* Nobody shares a core while one is spare, be it on another node. */
 static void part_sharers(const struct facts *f, struct placement *out)
@@ -271,13 +312,72 @@ static void part_sharers(const struct facts *f, struct placement *out)
 	}
 }
 
-static void mark_idle(const struct facts *f, const struct place_nic *p, struct cpus *idle)
+/* The thread goes, the interrupt stays. */
+static void split_thread(const struct facts *f, const struct cpus *free, struct place_nic *p,
+			 unsigned t, struct cpus *spare)
 {
-	for (unsigned t = 0; t < p->threads; t++)
-		for (int cpu = p->core[t] < 0 ? -1 : cpus_first(&f->allowed); cpu >= 0;
-		     cpu = cpus_next(&f->allowed, (unsigned)cpu + 1))
-			if (cpu != p->core[t] && f->core_of[cpu] == f->core_of[p->core[t]])
-				cpus_add(idle, (unsigned)cpu);
+	struct cpus near = placement_beside(f, free, p->core[t]);
+
+	if (p->irq_core[t] >= 0 || cpus_first(&near) < 0)
+		return;
+	p->irq_core[t] = p->core[t];
+	p->core[t] = cpus_first(&near);
+	cpus_remove(spare, (unsigned)p->core[t]);
+}
+
+/* Each NIC has the cores of its own pool first. Threads beyond the queues have no interrupt. */
+static void split_threads(const struct facts *f, struct placement *out)
+{
+	for (unsigned pass = 0; pass < 2; pass++)
+		for (unsigned i = 0; i < out->nic_count; i++) {
+			struct place_nic *p = &out->nics[i];
+
+			for (unsigned t = 0;
+			     p->is_split && t < least(p->threads, p->nic->rx_queues); t++) {
+				struct cpus free =
+					pass ? out->spare : cpus_and(&out->spare, &p->pool);
+
+				split_thread(f, &free, p, t, &out->spare);
+			}
+		}
+}
+
+/* ---- what is left ---- */
+
+static void mark_idle(const struct facts *f, int core, struct cpus *idle)
+{
+	for (int cpu = core < 0 ? -1 : cpus_first(&f->allowed); cpu >= 0;
+	     cpu = cpus_next(&f->allowed, (unsigned)cpu + 1))
+		if (cpu != core && f->core_of[cpu] == f->core_of[core])
+			cpus_add(idle, (unsigned)cpu);
+}
+
+static void mark_used(struct cpus *spare, const int *core, unsigned count)
+{
+	for (unsigned t = 0; t < count; t++)
+		if (core[t] >= 0)
+			cpus_remove(spare, (unsigned)core[t]);
+}
+
+void placement_count_left(const struct facts *f, struct placement *p)
+{
+	p->spare = cpus_minus(&p->prime, &p->housekeeping);
+	p->spare = cpus_minus(&p->spare, &p->writers);
+	p->idle = (struct cpus){ 0 };
+	if (cpus_count(&f->allowed) < 2)
+		p->spare = (struct cpus){ 0 };
+	mark_used(&p->spare, p->hep_core, p->hep_threads);
+	for (unsigned i = 0; i < p->nic_count; i++) {
+		const struct place_nic *n = &p->nics[i];
+
+		mark_used(&p->spare, n->core, n->threads);
+		mark_used(&p->spare, n->irq_core, PLACE_THREADS);
+		for (unsigned t = 0; !p->use_siblings && t < n->threads; t++) {
+			mark_idle(f, n->core[t], &p->idle);
+			if (n->mode == PLACE_QUEUES)
+				mark_idle(f, n->irq_core[t], &p->idle);
+		}
+	}
 }
 
 /* On spare cores; without any they go where the scheduler wants them. */
@@ -293,9 +393,6 @@ static void place_hep(const struct place_wish *wish, struct placement *out)
 		at = cores ? cpus_next(&out->spare, (unsigned)(at + 1)) : -1;
 		out->hep_core[t] = at;
 	}
-	for (unsigned t = 0; t < out->hep_threads; t++)
-		if (out->hep_core[t] >= 0)
-			cpus_remove(&out->spare, (unsigned)out->hep_core[t]);
 }
 
 void placement_make(const struct facts *f, const struct place_wish *wish, struct placement *out)
@@ -304,30 +401,27 @@ void placement_make(const struct facts *f, const struct place_wish *wish, struct
 
 	memset(out, 0, sizeof(*out));
 	out->nic_count = wish->nic_count;
+	out->use_siblings = wish->use_siblings;
+	out->is_split = wish->is_split;
 	out->prime = left = prime_cores(f, wish->use_siblings);
 	deal_others(f, wish, &left, out);
-	out->spare = left;
 	deal_pools(f, wish, &left, out);
 	for (unsigned i = 0; i < wish->nic_count; i++) {
 		/* Nothing is known of the CPUs: a thread runs where it may. */
 		if (cpus_first(&out->nics[i].pool) < 0)
 			cpus_add(&out->nics[i].pool, 0);
-		place_nic(f, &wish->nics[i], &out->nics[i]);
+		place_nic(f, &wish->nics[i], wish->is_split, &out->nics[i]);
 	}
-	if (cpus_count(&f->allowed) < 2)
-		memset(&out->spare, 0, sizeof(out->spare));
-	mark_used(out);
+	placement_count_left(f, out);
 	part_sharers(f, out);
-	for (unsigned i = 0; i < wish->nic_count; i++) {
+	split_threads(f, out);
+	for (unsigned i = 0; i < wish->nic_count; i++)
 		finish_nic(&out->nics[i]);
-		mark_idle(f, &out->nics[i], &out->idle);
-	}
-	if (wish->use_siblings)
-		memset(&out->idle, 0, sizeof(out->idle));
 	place_hep(wish, out);
+	placement_count_left(f, out);
 }
 
-/* Queue q goes to the core of thread q modulo cores; a control interrupt to housekeeping. */
+/* Queue q goes to that of thread q modulo cores; a control interrupt to housekeeping. */
 int placement_irq_cpu(const struct placement *all, const struct place_nic *p,
 		      const struct nic_irq *irq)
 {
@@ -335,92 +429,14 @@ int placement_irq_cpu(const struct placement *all, const struct place_nic *p,
 		return -1;
 	if (irq->role == IRQ_CONTROL || irq->queue < 0)
 		return cpus_first(&all->housekeeping);
-	return p->mode == PLACE_ONE_QUEUE ? p->irq_core : p->core[(unsigned)irq->queue % p->cores];
+	return p->irq_core[p->mode == PLACE_ONE_QUEUE ? 0 : (unsigned)irq->queue % p->cores];
 }
 
-/* ---- interrupts that stay where they are ---- */
-
-/* The only CPU that may serve it, if we may run there; -1: there is none. */
-static int irq_is_on(const struct facts *f, const struct nic_irq *irq)
-{
-	const struct cpus *on = irq->has_affinity && cpus_count(&irq->affinity) == 1
-					? &irq->affinity
-					: &irq->effective;
-
-	if (on == &irq->effective && (!irq->has_effective || cpus_count(on) != 1))
-		return -1;
-	return cpus_has(&f->allowed, (unsigned)cpus_first(on)) ? cpus_first(on) : -1;
-}
-
-/* What thread t reads, if it is one queue, or one of those whose interrupts are on one CPU. */
-static int thread_irq_cpu(const struct facts *f, const struct place_nic *p, unsigned t)
-{
-	int cpu = -1;
-
-	if (p->mode != PLACE_QUEUES && (p->mode != PLACE_ONE_QUEUE || p->threads > 1))
-		return -1;
-	for (unsigned i = 0; i < p->nic->irq_count; i++) {
-		const struct nic_irq *irq = &p->nic->irqs[i];
-		int on;
-
-		if (irq->role != IRQ_RX || (unsigned)irq->queue % p->cores != t % p->cores)
-			continue;
-		on = irq_is_on(f, irq);
-		if (on < 0 || (cpu >= 0 && cpu != on))
-			return -1;
-		cpu = on;
-	}
-	return cpu;
-}
-
-/* Who has this core: a place for its number, and in @p nic whose (NULL: a HEP thread's). */
-static int *holder_find(struct placement *p, int cpu, struct place_nic **nic, unsigned *thread)
-{
-	for (unsigned i = 0; i < p->nic_count; i++)
-		for (unsigned t = 0; t < p->nics[i].threads; t++)
-			if (p->nics[i].core[t] == cpu) {
-				*nic = &p->nics[i];
-				*thread = t;
-				return &p->nics[i].core[t];
-			}
-	*nic = NULL;
-	for (unsigned t = 0; t < p->hep_threads; t++)
-		if (p->hep_core[t] == cpu)
-			return &p->hep_core[t];
-	return NULL;
-}
-
-/* Whoever has the core changes places, unless it is where its own interrupt is. */
-static void follow(const struct facts *f, struct placement *p, struct place_nic *nic, unsigned t)
-{
-	int cpu = thread_irq_cpu(f, nic, t), *theirs;
-	struct place_nic *other;
-	unsigned thread = 0;
-
-	if (cpu < 0 || cpu == nic->core[t])
-		return;
-	theirs = holder_find(p, cpu, &other, &thread);
-	if (theirs && other && thread_irq_cpu(f, other, thread) == cpu)
-		return;
-	if (theirs)
-		*theirs = nic->core[t];
-	nic->core[t] = cpu;
-	if (nic->mode == PLACE_ONE_QUEUE)
-		nic->irq_core = cpu;
-}
-
-void placement_follow(const struct facts *f, struct placement *p)
-{
-	for (unsigned i = 0; i < p->nic_count; i++)
-		for (unsigned t = 0; t < p->nics[i].threads; t++)
-			follow(f, p, &p->nics[i], t);
-}
-
-unsigned placement_near(const struct facts *f, const struct place_nic *p)
+unsigned placement_apart(const struct place_nic *p)
 {
 	unsigned n = 0;
 
 	for (unsigned t = 0; t < p->threads; t++)
-		n += p->core[t] >= 0 && thread_irq_cpu(f, p, t) == p->core[t];
+		n += p->mode == PLACE_QUEUES && p->core[t] != p->irq_core[t];
 	return n;
 }

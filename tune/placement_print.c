@@ -62,7 +62,10 @@ void placement_print_mode(const struct place_nic *p, FILE *to)
 	cpus_print(&on, list, sizeof(list));
 	switch (p->mode) {
 	case PLACE_QUEUES:
-		fprintf(to, "mode A multi-queue: T=%u threads on %s; ", p->threads, list);
+		fprintf(to, "mode A multi-queue: T=%u threads on %s", p->threads, list);
+		if (p->is_split)
+			fprintf(to, ", %u of them beside their interrupts", placement_apart(p));
+		fputs("; ", to);
 		if (p->channels)
 			fprintf(to,
 				"%u queues > %u threads: --tune=full sets channels %u, else queue "
@@ -74,7 +77,7 @@ void placement_print_mode(const struct place_nic *p, FILE *to)
 		break;
 	case PLACE_ONE_QUEUE:
 		fprintf(to, "mode B single queue: irq %d->%d; T=%u on %s; rps_cpus=%s\n",
-			first_irq(p->nic), p->irq_core, p->threads, list,
+			first_irq(p->nic), p->irq_core[0], p->threads, list,
 			cpus_first(&p->rps) < 0 ? "off" : cpus_print(&p->rps, rps, sizeof(rps)));
 		break;
 	case PLACE_THREADS_ONLY:

@@ -205,6 +205,18 @@ static unsigned softirq_percent(const struct look *l, int cpu)
 	return (unsigned)((double)(b->softirq - a->softirq) * 100 / (double)all);
 }
 
+/* Beside it nothing starves. */
+static bool has_capture(const struct look *l, int cpu)
+{
+	for (unsigned i = 0; i < l->place->thread_count; i++) {
+		const struct watch_thread_place *t = &l->place->threads[i];
+
+		if (strncmp(t->name, "ht-cap-", 7) == 0 && cpus_has(&t->where, (unsigned)cpu))
+			return true;
+	}
+	return false;
+}
+
 static void softirq_judge(const struct look *l, unsigned nic)
 {
 	const struct watch_nic_place *p = &l->place->nics[nic];
@@ -214,13 +226,13 @@ static void softirq_judge(const struct look *l, unsigned nic)
 		int cpu = p->irqs[i].cpu;
 		unsigned percent = cpu < 0 ? 0 : softirq_percent(l, cpu);
 
-		if (percent <= SOFTIRQ_PERCENT)
+		if (percent <= SOFTIRQ_PERCENT || !has_capture(l, cpu))
 			continue;
 		find(l, FINDING_SOFTIRQ,
 		     "%s: CPU %d spends %u %% of its time on receiving and leaves its capture "
 		     "thread too little: %" PRIu64
-		     " packets are lost in the ring; placement=split puts threads beside their "
-		     "interrupts at the next start",
+		     " packets are lost in the ring; with tune.placement: split threads run "
+		     "beside their interrupts from the next start on",
 		     p->name, cpu, percent, dropped);
 		return;
 	}

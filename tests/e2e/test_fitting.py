@@ -318,6 +318,39 @@ def test_irqbalance(world):
 
 
 @with_eth0
+def test_split(world):
+    """Two queues share a core, and their thread is beside it; where the interrupts stay, it goes beside these. Both cores are isolated, so that
+    others have theirs, which are not here."""
+    if os.sched_getaffinity(0) != {0, 1}:
+        raise Skip("not two CPUs")
+    world.database()
+    subprocess.run("ip link add ens3 type veth peer name far3 && ip link set ens3 up", shell=True, check=True)
+    root = tree(world, "vm4-virtio-2q")
+    (root / "sys/devices/system/cpu/isolated").write_text("0-1\n")
+    for cpu in range(4):
+        (root / f"sys/devices/system/cpu/cpu{cpu}/cache/index3/shared_cpu_list").write_text("0-3\n")
+    before = tree_hash(root)
+    top = "capture:\n  - { name: mirror, interface: ens3 }\ntune: { placement: split }"
+    h = world.heptap("moved", top=top, environment={"HEPTAP_ROOT": str(root)})
+    told = plan(h, "--root", str(root))["nics"][0]
+    check_equal((told["cores"], told["apart"], told["channels"], {i["cpu"] for i in told["interrupts"] if i["queue"] >= 0}), ([1], 1, 1, {0}), "plan")
+    check_equal(([irq(root, n) for n in (27, 28, 29, 30)], threads(h.process.pid)["ht-cap-0"]), (["0"] * 4, {1}), "interrupts and thread")
+    check("ens3: 1 of 1 threads are beside the cores of their interrupts" in h.log_text(), h.log_text())
+    check_equal(h.stop(), 0, "exit code")
+    check_equal(tree_hash(root), before, "files")
+    (root / "proc/77").mkdir()
+    (root / "proc/77/comm").write_text("irqbalance\n")
+    for number in (27, 29):
+        for name in ("smp_affinity_list", "effective_affinity_list"):
+            (root / f"proc/irq/{number}/{name}").write_text("1\n")
+    before = tree_hash(root)
+    h = world.heptap("stays", top=top, environment={"HEPTAP_ROOT": str(root)})
+    check_equal((threads(h.process.pid)["ht-cap-0"], tree_hash(root)), ({0}, before), "thread and files")
+    check("1 of 1 threads are beside where theirs are" in h.log_text(), h.log_text())
+    check_equal(h.stop(), 0, "exit code")
+
+
+@with_eth0
 def test_the_management_interface(world):
     """eth0 has the default route: without a word in the configuration it is left alone."""
     world.database()

@@ -218,8 +218,31 @@ START_TEST(siblings_and_nodes_are_told_apart)
 	ck_assert_int_eq(f->core_of[16], 16);
 	ck_assert_int_eq(f->node_of[48], 1);
 	ck_assert_int_eq(f->node_of[47], 0);
+	ck_assert_int_eq(f->l3_of[15], 0);
+	ck_assert_int_eq(f->l3_of[48], 16);
 	ck_assert_int_eq(f->host.cores, 32);
 	facts_free(f);
+}
+END_TEST
+
+/* Index 3 may be something else. */
+START_TEST(caches_of_other_levels_do_not_count)
+{
+	struct recorded r = recorded_make("box16-ixgbe-8q");
+	struct facts *f;
+
+	ck_assert_int_eq(run_line("cd %s/sys/devices/system/cpu && echo 2 >cpu1/cache/index3/level "
+				  "&& echo Instruction >cpu2/cache/index3/type "
+				  "&& mv cpu3/cache/index3 cpu3/cache/index2",
+				  r.root),
+			 0);
+	f = facts_read(r.root, NULL, 0, NULL, NULL);
+	ck_assert_int_eq(f->l3_of[0], 0);
+	ck_assert_int_eq(f->l3_of[1], -1);
+	ck_assert_int_eq(f->l3_of[2], -1);
+	ck_assert_int_eq(f->l3_of[3], 0);
+	facts_free(f);
+	recorded_remove(&r);
 }
 END_TEST
 
@@ -365,6 +388,7 @@ int main(void)
 	tcase_set_timeout(hosts, 120);
 	tcase_add_loop_test(hosts, recorded_machine_is_read, 0, HOSTS_COUNT);
 	tcase_add_test(hosts, siblings_and_nodes_are_told_apart);
+	tcase_add_test(hosts, caches_of_other_levels_do_not_count);
 	tcase_add_checked_fixture(made, make_root, remove_root);
 	tcase_add_test(made, what_cannot_be_read_is_unknown);
 	tcase_add_test(made, default_route_makes_the_management_nic);

@@ -857,6 +857,7 @@ START_TEST(threads_elsewhere_are_found)
 	found(NONE, "");
 	second.threads[0].cpu = 2;
 	cpus_add(&place.threads[0].where, 2);
+	first.threads[0].cpu = second.threads[0].cpu = 2;
 	found(NONE, "");
 	second.threads[0].cpu = 2;
 	place.threads[0].where = (struct cpus){ 0 };
@@ -911,6 +912,12 @@ START_TEST(a_core_that_only_receives_is_found)
 	second.nics[0].ring_dropped = 77;
 	found(NONE, "");
 	second.cpu[2].softirq = 990;
+	second.nics[0].ring_dropped = 77;
+	found(NONE, "");
+	place.threads[0].where = (struct cpus){ 0 }; /* beside it */
+	cpus_add(&place.threads[0].where, 2);
+	first.threads[0].cpu = second.threads[0].cpu = 2;
+	second.cpu[1].softirq = 860;
 	second.nics[0].ring_dropped = 77;
 	found(NONE, "");
 }
