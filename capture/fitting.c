@@ -247,7 +247,17 @@ static void host_note(void *ctx, const struct tune_change *c, const struct apply
 		 apply_state_text(r->state), r->note[0] ? ": " : "", r->note);
 }
 
-/* Twice: queues that come or go bring other interrupts. */
+static void halve(struct picked *changes, bool is_early)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < changes->count; i++)
+		if (tuning_is_early(&changes->list[i]) == is_early)
+			changes->list[n++] = changes->list[i];
+	changes->count = n;
+}
+
+/* First what may bring other queues, and then other interrupts; the plan for the rest is made anew. */
 static int host_change(struct fitting *f)
 {
 	struct guard_options o = guard_of(f);
@@ -255,10 +265,11 @@ static int host_change(struct fitting *f)
 	struct picked changes;
 	int err = HT_OK;
 
-	for (int pass = 0; pass < 2 && err == HT_OK && f->host_err == HT_OK; pass++) {
+	for (int half = 0; half < 2 && err == HT_OK && f->host_err == HT_OK; half++) {
 		err = pick(f, false, &changes);
 		if (err < 0)
 			break;
+		halve(&changes, half == 0);
 		if (changes.count)
 			f->host_err = tune_apply(&o, f->by_hand, changes.list, changes.count,
 						 host_note, f, &sums);

@@ -251,6 +251,23 @@ START_TEST(nobody_else_can_lock_us_out)
 }
 END_TEST
 
+/* ---- the rest of the host ---- */
+
+/* The driver refuses the ring's size, which nobody knows before. */
+START_TEST(what_is_refused_counts_once)
+{
+	struct fitting f;
+
+	start_on(BOX16, "tune: {mode: full}\ncapture: [{interface: enp3s0f0}]\n");
+	ck_assert_int_eq(run_line("sed -i 's/^rx=.*/& fixed/' %s/ethtool/enp3s0f0/rings", root), 0);
+	ck_assert_int_eq(fitting_init(&f, conf), HT_OK);
+	ck_assert_uint_gt(f.host.of[APPLY_DONE], 0);
+	ck_assert_uint_eq(f.host.of[APPLY_REFUSED], 1);
+	fitting_fini(&f);
+	end();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("fitting");
@@ -267,6 +284,7 @@ int main(void)
 	tcase_add_test(t, one_server_at_a_time_moves_interrupts);
 	tcase_add_test(t, a_server_that_moves_nothing_is_in_nobodys_way);
 	tcase_add_test(t, nobody_else_can_lock_us_out);
+	tcase_add_test(t, what_is_refused_counts_once);
 	suite_add_tcase(s, t);
 	runner = srunner_create(s);
 	srunner_run_all(runner, CK_ENV);
