@@ -19,7 +19,7 @@
 
 #define JOURNAL	     "start.journal" /* beside that of `heptap tune apply` */
 #define LOCK	     "start.lock"
-#define LOCK_WAIT_MS 5000	     /* for the keeper of a server that was killed just now */
+#define LOCK_WAIT_MS 5000 /* for the keeper of a server that was killed just now */
 #define LOCK_LOOK_MS 20
 
 struct picked {
@@ -257,7 +257,8 @@ static void halve(struct picked *changes, bool is_early)
 	changes->count = n;
 }
 
-/* First what may bring other queues, and then other interrupts; the plan for the rest is made anew. */
+/* First what may bring other queues, and then other interrupts; the plan for the rest is made anew.
+ */
 static int host_change(struct fitting *f)
 {
 	struct guard_options o = guard_of(f);

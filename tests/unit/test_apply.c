@@ -348,10 +348,9 @@ END_TEST
 /* Who could be asked is gone, and not the table. */
 START_TEST(a_table_stays_in_the_journal_without_nft)
 {
-	static const struct tune_change c = { .kind = TUNE_TABLE,
-					      .object = "nft/inet/heptap",
-					      .now = "none",
-					      .wanted = "9060" };
+	static const struct tune_change c = {
+		.kind = TUNE_TABLE, .object = "nft/inet/heptap", .now = "none", .wanted = "9060"
+	};
 	struct machine m;
 
 	machine_make(&m);
