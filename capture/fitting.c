@@ -18,7 +18,8 @@
 #include "tune/journal.h"
 
 #define JOURNAL	     "start.journal" /* beside that of `heptap tune apply` */
-#define LOCK_WAIT_MS 5000	     /* for the keeper of a server that was killed just now */
+#define LOCK	     "start.lock"
+#define LOCK_WAIT_MS 5000 /* for the keeper of a server that was killed just now */
 #define LOCK_LOOK_MS 20
 
 struct picked {
@@ -48,24 +49,34 @@ static void paths_set(struct fitting *f)
 
 /* ---- one server at a time ---- */
 
+/* Nobody else may open it: whoever can open a file can lock it, for ever. */
+static int lock_open(const struct fitting *f)
+{
+	char path[sizeof(f->journal) + sizeof(LOCK)];
+	size_t dir = (size_t)(strrchr(f->journal, '/') - f->journal);
+	int fd;
+
+	snprintf(path, sizeof(path), "%.*s", (int)dir, f->journal);
+	if (mkdir(path, 0755) < 0 && errno != EEXIST)
+		return -errno;
+	snprintf(path + dir, sizeof(path) - dir, "/" LOCK);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK, 0600);
+	return fd < 0 ? -errno : fd;
+}
+
 /*
- * The directory of the journals is locked by the server and its keeper, until both have ended: the
- * keeper of a server that was killed must not find the journal of the next one.
+ * It is locked by the server and its keeper, until both have ended: the keeper of a server that was
+ * killed must not find the journal of the next one.
  */
 static int lock_take(struct fitting *f)
 {
-	char dir[sizeof(f->journal)];
 	int fd, err;
 
-	snprintf(dir, sizeof(dir), "%.*s", (int)(strrchr(f->journal, '/') - f->journal),
-		 f->journal);
 	if (f->lock >= 0)
 		return HT_OK;
-	if (mkdir(dir, 0755) < 0 && errno != EEXIST)
-		return -errno;
-	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = lock_open(f);
 	if (fd < 0)
-		return -errno;
+		return fd;
 	err = flock(fd, LOCK_EX | LOCK_NB) < 0 ? -errno : HT_OK;
 	for (int ms = 0; err == -EWOULDBLOCK && ms < LOCK_WAIT_MS; ms += LOCK_LOOK_MS) {
 		poll(NULL, 0, LOCK_LOOK_MS);
@@ -223,8 +234,6 @@ static int interrupts_move(struct fitting *f)
 			note_why(f, changes.list[i].nic, why);
 		err = tuning_renew(&f->tuning, f->conf, f->root);
 	}
-	if (!f->keeper.pid)
-		lock_drop(f);
 	free(changes.list);
 	return err;
 }
@@ -238,7 +247,18 @@ static void host_note(void *ctx, const struct tune_change *c, const struct apply
 		 apply_state_text(r->state), r->note[0] ? ": " : "", r->note);
 }
 
-/* Twice: queues that come or go bring other interrupts. */
+static void halve(struct picked *changes, bool is_early)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < changes->count; i++)
+		if (tuning_is_early(&changes->list[i]) == is_early)
+			changes->list[n++] = changes->list[i];
+	changes->count = n;
+}
+
+/* First what may bring other queues, and then other interrupts; the plan for the rest is made anew.
+ */
 static int host_change(struct fitting *f)
 {
 	struct guard_options o = guard_of(f);
@@ -246,10 +266,11 @@ static int host_change(struct fitting *f)
 	struct picked changes;
 	int err = HT_OK;
 
-	for (int pass = 0; pass < 2 && err == HT_OK && f->host_err == HT_OK; pass++) {
+	for (int half = 0; half < 2 && err == HT_OK && f->host_err == HT_OK; half++) {
 		err = pick(f, false, &changes);
 		if (err < 0)
 			break;
+		halve(&changes, half == 0);
 		if (changes.count)
 			f->host_err = tune_apply(&o, f->by_hand, changes.list, changes.count,
 						 host_note, f, &sums);
@@ -320,6 +341,8 @@ int fitting_init(struct fitting *f, const struct conf *conf)
 		err = host_change(f);
 	if (err == HT_OK && conf->tune.mode >= CONF_TUNE_AUTO)
 		err = interrupts_move(f);
+	if (!f->keeper.pid)
+		lock_drop(f);
 	if (err == HT_OK && conf->tune.mode >= CONF_TUNE_AUTO) {
 		interrupts_count(f);
 		placement_follow(f->tuning.facts, &f->tuning.plan->placement);

@@ -114,20 +114,6 @@ static bool is_meant(const struct tune_words *w, const struct tune_change *c)
 	return w->only_count == 0;
 }
 
-/* Does it reset the interface, so that interrupts may be others and lose what they were set to? Or
-   does the plan have it before those? */
-static bool is_early(const struct tune_change *c)
-{
-	static const char *const early[] = { "*/channels/*", "*/rings/*", "*/features/*",
-					     "/sys/class/net/*/threaded" };
-
-	for (size_t i = 0; i < sizeof(early) / sizeof(early[0]); i++) {
-		if (fnmatch(early[i], c->object, 0) == 0)
-			return true;
-	}
-	return false;
-}
-
 /* One half of the plan. @return as tune_apply(). */
 static int apply_half(struct apply *a, bool early)
 {
@@ -144,7 +130,7 @@ static int apply_half(struct apply *a, bool early)
 	if (!list)
 		return -ENOMEM;
 	for (unsigned i = 0; i < p->change_count; i++) {
-		if (is_early(&p->changes[i]) == early && is_meant(a->words, &p->changes[i]))
+		if (tuning_is_early(&p->changes[i]) == early && is_meant(a->words, &p->changes[i]))
 			list[n++] = p->changes[i];
 	}
 	if (n)

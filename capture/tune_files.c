@@ -19,7 +19,6 @@ enum { EXIT_DONE = 0, EXIT_REFUSED = 3 };
 #define MADE_BY	    "written by `heptap tune export`" /* in the first line of each of ours */
 #define FILE_MOST   (1 << 20)
 #define FILES_LEAST 65536 /* open files, as the unit has them */
-#define LOCKED_MORE (64ULL << 20)
 
 /* ---- changes to keep ---- */
 
@@ -307,7 +306,6 @@ static struct export_unit unit_of(const struct tuning *t, const struct conf *con
 		files += 2ULL * conf->hep[i].max_connections;
 	files += 64 * threads;
 	return (struct export_unit){ .open_files = files > FILES_LEAST ? files : FILES_LEAST,
-				     .locked_bytes = rings + LOCKED_MORE,
 				     .memory_high_bytes = conf->memory + rings +
 							  p->sizes.socket_buffer *
 								  p->sizes.hep_threads *

@@ -1,6 +1,7 @@
 #include "capture/tuning.h"
 
 #include <errno.h>
+#include <fnmatch.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -229,6 +230,17 @@ int tuning_renew(struct tuning *t, const struct conf *conf, const char *root)
 {
 	tuning_fini(t);
 	return tuning_init(t, conf, root);
+}
+
+bool tuning_is_early(const struct tune_change *c)
+{
+	static const char *const early[] = { "*/channels/*", "*/rings/*", "*/features/*",
+					     "/sys/class/net/*/threaded" };
+
+	for (size_t i = 0; i < sizeof(early) / sizeof(early[0]); i++)
+		if (fnmatch(early[i], c->object, 0) == 0)
+			return true;
+	return false;
 }
 
 void tuning_fini(struct tuning *t)

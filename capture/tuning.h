@@ -35,8 +35,13 @@ struct tuning {
  * @return tuning_fini() it. HT_OK, -ENOMEM.
  */
 HT_MUST_CHECK int tuning_init(struct tuning *t, const struct conf *conf, const char *root);
+
 /** Once more, for a host that has been changed since. @return As tuning_init(). */
 HT_MUST_CHECK int tuning_renew(struct tuning *t, const struct conf *conf, const char *root);
+
+/** Does it reset the interface, so that interrupts may be others and lose what they were set to? Or
+ * does the plan have it before those? Then it is done first, and the plan made anew. */
+bool tuning_is_early(const struct tune_change *c);
 
 /** Threads of all entries of `capture`. */
 unsigned tuning_capture_threads(const struct tuning *t, const struct conf *conf);

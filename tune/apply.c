@@ -358,7 +358,8 @@ static bool is_there(const struct work *w, const struct tune_change *c,
 	}
 	if (err == HT_OK)
 		err = look(w, c, r);
-	if (err == -ENOENT || err == -ENODEV) {
+	/* A table is asked for by a program, which may be gone while the table stands. */
+	if ((err == -ENOENT && c->kind != TUNE_TABLE) || err == -ENODEV) {
 		set(r, APPLY_VANISHED, "it is gone");
 		return false;
 	}

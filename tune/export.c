@@ -193,8 +193,6 @@ unsigned export_unit(FILE *out, const struct export_unit *unit, const struct tun
 	lines += put_number(out,
 			    "a descriptor for each agent over TCP, thread and file of the spool",
 			    "LimitNOFILE", unit->open_files);
-	lines += put_number(out, "packet rings that are locked in memory, and 64 MiB",
-			    "LimitMEMLOCK", unit->locked_bytes);
 	fputs("\n# Others go first when memory ends; -1000, never, would let a leak take the host "
 	      "down.\nOOMScoreAdjust=-500\n",
 	      out);

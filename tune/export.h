@@ -16,7 +16,6 @@ struct export_unit {
 	const char *program; /* path of heptap */
 	const char *conf;    /* path of the configuration */
 	uint64_t open_files;
-	uint64_t locked_bytes;
 	uint64_t memory_high_bytes; /* printed as a comment only */
 };
 

@@ -31,7 +31,7 @@ __attribute__((format(printf, 4, 5))) long file_read(const char *root, char *out
  * not fit, and then @p out is unspecified. */
 HT_MUST_CHECK int file_value(const char *root, const char *path, char *out, size_t size);
 
-/** A whole file, of less than 16 MiB. @return free() it; NULL with errno if it cannot be read. */
+/** A whole file, of less than 64 MiB. @return free() it; NULL with errno if it cannot be read. */
 char *file_read_all(const char *root, const char *path);
 
 /** The decimal number that a file begins with, blanks before it allowed. @return -1: unknown */

@@ -19,16 +19,64 @@
 #include "tune/notrack.h"
 #include "tune/value.h"
 
-#define UPPERS_DEEP 4 /* interfaces on interfaces */
-#define SAY(...)    (snprintf(why, GUARD_WHY, __VA_ARGS__), false)
+#define UPPERS_DEEP  4 /* interfaces on interfaces */
+#define PARENTS_MOST 32
+#define ENVIRONMENT  32768
+#define SAY(...)     (snprintf(why, GUARD_WHY, __VA_ARGS__), false)
 
 /* ---- other programs ---- */
+
+/* SSH_CONNECTION: their address and port, ours and its port. Of a link-local one "%eth0" is no part
+ * that an interface has. */
+static bool session_parse(const char *text, char out[64])
+{
+	return sscanf(text, "%*s %*s %63[^% ]", out) == 1;
+}
+
+static bool session_of(int pid, char out[64])
+{
+	static const char name[] = "SSH_CONNECTION=";
+	char text[ENVIRONMENT];
+	long n = file_read("", text, sizeof(text), "/proc/%d/environ", pid);
+
+	for (const char *at = text; at < text + n; at += strlen(at) + 1)
+		if (strncmp(at, name, sizeof(name) - 1) == 0)
+			return session_parse(at + sizeof(name) - 1, out);
+	return false;
+}
+
+static int parent_of(int pid)
+{
+	char text[512];
+	const char *behind; /* the name, which may have blanks */
+	int parent = 0;
+
+	if (file_read("", text, sizeof(text), "/proc/%d/stat", pid) <= 0)
+		return 0;
+	behind = strrchr(text, ')');
+	return behind && sscanf(behind, ") %*c %d", &parent) == 1 ? parent : 0;
+}
+
+/* sudo(8) takes the variable away from us, and not from those that started it. */
+static void session_find(char out[64])
+{
+	const char *ours = getenv("SSH_CONNECTION");
+	int pid = getppid();
+
+	out[0] = '\0';
+	if (ours && session_parse(ours, out))
+		return;
+	for (int i = 0; i < PARENTS_MOST && pid > 1 && !session_of(pid, out); i++)
+		pid = parent_of(pid);
+}
 
 void guard_init(struct guard *g, const struct guard_options *options)
 {
 	*g = (struct guard){ .options = options,
 			     .irqbalance = process_find(options->root, "irqbalance"),
 			     .tuned = process_find(options->root, "tuned") };
+	if (!options->root[0])
+		session_find(g->session);
 }
 
 static bool is_nobody_in_charge(const struct guard *g, const struct tune_change *c, char *why)
@@ -134,15 +182,13 @@ static bool has_default_route(const char *root, const char *nic)
 	return has;
 }
 
-/* SSH_CONNECTION: their address and port, ours and its port. */
-static bool has_session(const char *nic)
+static bool has_address(const char *nic, const char *address)
 {
-	const char *session = getenv("SSH_CONNECTION");
-	char ours[64], text[INET6_ADDRSTRLEN];
+	char text[INET6_ADDRSTRLEN];
 	struct ifaddrs *list;
 	bool has = false;
 
-	if (!session || sscanf(session, "%*s %*s %63s", ours) != 1 || getifaddrs(&list) < 0)
+	if (!address[0] || getifaddrs(&list) < 0)
 		return false;
 	for (struct ifaddrs *a = list; a; a = a->ifa_next) {
 		const void *at = NULL;
@@ -153,39 +199,39 @@ static bool has_session(const char *nic)
 			at = &((struct sockaddr_in6 *)(void *)a->ifa_addr)->sin6_addr;
 		has |= at && strcmp(a->ifa_name, nic) == 0 &&
 		       inet_ntop(a->ifa_addr->sa_family, at, text, sizeof(text)) &&
-		       strcmp(text, ours) == 0;
+		       strcmp(text, address) == 0;
 	}
 	freeifaddrs(list);
 	return has;
 }
 
 struct climb {
-	const char *root;
+	const struct guard *guard;
 	int deep;
 	bool is;
 };
 
-static bool is_management(const char *root, const char *nic, int deep);
+static bool is_management(const struct guard *g, const char *nic, int deep);
 
 static void look_at_upper(void *ctx, const char *name)
 {
 	struct climb *c = ctx;
 
 	if (!c->is && strncmp(name, "upper_", 6) == 0 && strlen(name) < 6 + 16)
-		c->is = is_management(c->root, name + 6, c->deep - 1);
+		c->is = is_management(c->guard, name + 6, c->deep - 1);
 }
 
 /* It, or a bridge, bond or VLAN that is on it. */
-static bool is_management(const char *root, const char *nic, int deep)
+static bool is_management(const struct guard *g, const char *nic, int deep)
 {
-	struct climb c = { .root = root, .deep = deep };
+	struct climb c = { .guard = g, .deep = deep };
 	char path[64];
 
-	if (has_default_route(root, nic) || (!root[0] && has_session(nic)))
+	if (has_default_route(g->options->root, nic) || has_address(nic, g->session))
 		return true;
 	snprintf(path, sizeof(path), "/sys/class/net/%.16s/", nic);
 	if (deep)
-		file_list(root, path, look_at_upper, &c);
+		file_list(g->options->root, path, look_at_upper, &c);
 	return c.is;
 }
 
@@ -237,8 +283,9 @@ static bool is_interrupt_of(const char *root, const char *nic, const char *irq)
 	return false;
 }
 
-static bool is_interface_ours(const struct guard_options *o, const struct tune_change *c, char *why)
+static bool is_interface_ours(const struct guard *g, const struct tune_change *c, char *why)
 {
+	const struct guard_options *o = g->options;
 	char path[64], index[16], irq[12];
 
 	if (!c->nic[0])
@@ -252,7 +299,7 @@ static bool is_interface_ours(const struct guard_options *o, const struct tune_c
 		return SAY(
 			"%s in /sys is of another network namespace: mount /sys anew in this one",
 			c->nic);
-	if (!o->may_touch_management && is_management(o->root, c->nic, UPPERS_DEEP))
+	if (!o->may_touch_management && is_management(g, c->nic, UPPERS_DEEP))
 		return SAY("%s is what this host is reached by: set tune.allow_mgmt_nic if that is "
 			   "meant",
 			   c->nic);
@@ -262,7 +309,7 @@ static bool is_interface_ours(const struct guard_options *o, const struct tune_c
 
 bool guard_allows_undo(const struct guard *g, const struct tune_change *c, char *why)
 {
-	return is_well_formed(c, why) && is_known(c, why) && is_interface_ours(g->options, c, why);
+	return is_well_formed(c, why) && is_known(c, why) && is_interface_ours(g, c, why);
 }
 
 bool guard_allows(const struct guard *g, const struct tune_change *c, char *why)

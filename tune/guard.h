@@ -23,6 +23,7 @@ struct guard_options {
 struct guard {
 	const struct guard_options *options;
 	int irqbalance, tuned; /* process ids, or 0 */
+	char session[64];      /* our address of the SSH session that started us, or "" */
 };
 
 /** Look which other programs are in charge. @p options is kept. */

@@ -13,7 +13,7 @@
 #include "conf/log.h"
 #include "tune/files.h"
 
-#define TEXT_BYTES    65536
+#define TEXT_BYTES    (1 << 20) /* some files have a line of 150 octets for each CPU */
 #define PATH_BYTES    320
 #define COMPLAINT     512
 #define FD_TABLE_MOST 8192 /* places that are worth a walk */

@@ -16,10 +16,11 @@
 
 #include "conf/err.h"
 #include "tune/facts.h"
+#include "tune/placed.h"
 #include "tune/watch_text.h"
 #include "tune/watch_values.h"
 
-#define WATCH_THREADS 128
+#define WATCH_THREADS PLACED_THREADS
 #define WATCH_QUEUES  128 /* of a NIC; those behind them are not looked at */
 #define WATCH_NAME    16
 

@@ -165,8 +165,10 @@ static void queues_judge(const struct look *l, unsigned nic)
 	if (sum >= UNEVEN_LEAST && (double)most * count > (double)sum * UNEVEN_TIMES)
 		find(l, FINDING_QUEUES,
 		     "%s: receive queue %u has %" PRIu64 " of %" PRIu64
-		     " packets though there are %u queues: its core does the work of all; hash by "
-		     "ports too (ethtool -N %s rx-flow-hash udp4 sdfn), or mirror more flows",
+		     " packets though there are %u queues: its core does the work of all; mirror "
+		     "more "
+		     "flows, or, where no message is larger than a packet, hash by ports too "
+		     "(ethtool -N %s rx-flow-hash udp4 sdfn; `heptap tune apply` undoes it)",
 		     l->place->nics[nic].name, where, most, sum, count, l->place->nics[nic].name);
 }
 
@@ -232,7 +234,8 @@ static void softirq_judge(const struct look *l, unsigned nic)
 		     "%s: CPU %d spends %u %% of its time on receiving and leaves its capture "
 		     "thread too little: %" PRIu64
 		     " packets are lost in the ring; with tune.placement: split threads run "
-		     "beside their interrupts from the next start on",
+		     "beside their interrupts from the next start on; or give the NIC more "
+		     "queues (ethtool -L), each with a core of its own",
 		     p->name, cpu, percent, dropped);
 		return;
 	}

@@ -345,6 +345,31 @@ START_TEST(a_refused_rollback_keeps_the_journal)
 }
 END_TEST
 
+/* Who could be asked is gone, and not the table. */
+START_TEST(a_table_stays_in_the_journal_without_nft)
+{
+	static const struct tune_change c = {
+		.kind = TUNE_TABLE, .object = "nft/inet/heptap", .now = "none", .wanted = "9060"
+	};
+	struct machine m;
+
+	machine_make(&m);
+	ck_assert_int_eq(run_line("mkdir %s/nft && echo none >%s/nft/heptap", m.at.root, m.at.root),
+			 0);
+	ck_assert_int_eq(machine_apply(&m, &c, 1), HT_OK);
+	ck_assert_int_eq(m.results[0].state, APPLY_DONE);
+	ck_assert_int_eq(run_line("mv %s/nft %s/away", m.at.root, m.at.root), 0);
+	ck_assert_int_eq(machine_rollback(&m), HT_OK);
+	ck_assert_int_eq(m.results[0].state, APPLY_REFUSED);
+	ck_assert_msg(strstr(m.results[0].note, "nft") != NULL, "%s", m.results[0].note);
+	ck_assert_int_eq(run_line("mv %s/away %s/nft", m.at.root, m.at.root), 0);
+	ck_assert_int_eq(machine_rollback(&m), HT_OK);
+	ck_assert_int_eq(m.results[0].state, APPLY_RESTORED);
+	file_has(&m, "nft/heptap", "none");
+	machine_remove(&m);
+}
+END_TEST
+
 /* The kernel's own refusal, and not a recorded one. */
 START_TEST(a_tree_that_is_mounted_read_only_is_said_and_left)
 {
@@ -949,6 +974,7 @@ int main(void)
 	tcase_add_test(all, changes_upon_changes_go_back_to_the_first);
 	tcase_add_loop_test(all, a_refused_write_stops_nothing_else, 0, ROWS(errnos));
 	tcase_add_test(all, a_refused_rollback_keeps_the_journal);
+	tcase_add_test(all, a_table_stays_in_the_journal_without_nft);
 	tcase_add_test(all, a_tree_that_is_mounted_read_only_is_said_and_left);
 	tcase_add_test(all, nothing_is_written_that_is_not_journalled);
 	tcase_add_test(all, a_journal_that_somebody_has_stops_apply);

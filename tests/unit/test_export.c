@@ -122,13 +122,13 @@ END_TEST
 
 START_TEST(the_unit_applies_what_no_file_keeps)
 {
-	struct export_unit u = { "/usr/sbin/heptap", "/etc/heptap/heptap.yaml", 65536, 1 << 30, 0 };
+	struct export_unit u = { "/usr/sbin/heptap", "/etc/heptap/heptap.yaml", 65536, 0 };
 	FILE *f = begin();
 
-	ck_assert_uint_eq(export_unit(f, &u, changes, ROWS(changes)), 5);
+	ck_assert_uint_eq(export_unit(f, &u, changes, ROWS(changes)), 4);
 	fclose(f);
 	has_line("LimitNOFILE=65536");
-	has_line("LimitMEMLOCK=1073741824");
+	ck_assert_ptr_null(strstr(text, "LimitMEMLOCK")); /* nothing is locked */
 	has_line("OOMScoreAdjust=-500");
 	has_line("ExecStartPre=-+/usr/sbin/heptap tune apply -c /etc/heptap/heptap.yaml");
 	has_line("# /proc/irq/41/smp_affinity_list = 16: queue 0 and ht-cap-0");
@@ -136,7 +136,7 @@ START_TEST(the_unit_applies_what_no_file_keeps)
 	has_comments();
 	free(text);
 	f = begin();
-	ck_assert_uint_eq(export_unit(f, &u, &changes[4], 1), 4);
+	ck_assert_uint_eq(export_unit(f, &u, &changes[4], 1), 3);
 	fclose(f);
 	ck_assert_ptr_null(strstr(text, "ExecStartPre"));
 	free(text);

@@ -2,7 +2,10 @@
  * moved because another is at it. */
 #include "capture/fitting.h"
 
+#include <fcntl.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #include "tests/unit/hosts.h"
@@ -203,6 +206,68 @@ START_TEST(one_server_at_a_time_moves_interrupts)
 }
 END_TEST
 
+/* A start that only sets back what another left is none that moves interrupts. */
+START_TEST(a_server_that_moves_nothing_is_in_nobodys_way)
+{
+	struct fitting killed, off, next;
+	struct conf *quiet;
+	static const char no[] = "tune: {mode: off}\ncapture: [{interface: eth0}]\n";
+
+	start_on(VM2, "capture: [{interface: eth0}]\n");
+	ck_assert_int_eq(fitting_init(&killed, conf), HT_OK);
+	kill(killed.keeper.pid, SIGKILL);
+	fitting_fini(&killed);
+	ck_assert_str_eq(irq_now(38), "1");
+	ck_assert_int_eq(conf_read_bytes("test", no, strlen(no), &quiet, stderr), HT_OK);
+	ck_assert_int_eq(fitting_init(&off, quiet), HT_OK);
+	ck_assert_str_eq(irq_now(38), "0-1");
+	ck_assert_int_eq(fitting_init(&next, conf), HT_OK);
+	ck_assert_uint_eq(next.nics[0].moved, 2);
+	fitting_fini(&next);
+	fitting_fini(&off);
+	conf_free(quiet);
+	end();
+}
+END_TEST
+
+/* Who may look into the directory may not keep a server from its interrupts by a lock. */
+START_TEST(nobody_else_can_lock_us_out)
+{
+	char dir[400];
+	struct fitting f;
+	int fd;
+
+	start_on(VM2, "capture: [{interface: eth0}]\n");
+	snprintf(dir, sizeof(dir), "%s/var/lib/heptap", root);
+	mkdir(dir, 0755);
+	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	ck_assert_int_eq(flock(fd, LOCK_EX | LOCK_NB), 0);
+	ck_assert_int_eq(fitting_init(&f, conf), HT_OK);
+	ck_assert_uint_eq(f.nics[0].moved, 2);
+	ck_assert_int_eq(run_line("test -z \"$(find %s -type f -perm /077)\"", dir), 0);
+	fitting_fini(&f);
+	close(fd);
+	end();
+}
+END_TEST
+
+/* ---- the rest of the host ---- */
+
+/* The driver refuses the ring's size, which nobody knows before. */
+START_TEST(what_is_refused_counts_once)
+{
+	struct fitting f;
+
+	start_on(BOX16, "tune: {mode: full}\ncapture: [{interface: enp3s0f0}]\n");
+	ck_assert_int_eq(run_line("sed -i 's/^rx=.*/& fixed/' %s/ethtool/enp3s0f0/rings", root), 0);
+	ck_assert_int_eq(fitting_init(&f, conf), HT_OK);
+	ck_assert_uint_gt(f.host.of[APPLY_DONE], 0);
+	ck_assert_uint_eq(f.host.of[APPLY_REFUSED], 1);
+	fitting_fini(&f);
+	end();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("fitting");
@@ -217,6 +282,9 @@ int main(void)
 			    sizeof(entries) / sizeof(entries[0]));
 	tcase_add_test(t, what_was_moved_by_hand_is_left);
 	tcase_add_test(t, one_server_at_a_time_moves_interrupts);
+	tcase_add_test(t, a_server_that_moves_nothing_is_in_nobodys_way);
+	tcase_add_test(t, nobody_else_can_lock_us_out);
+	tcase_add_test(t, what_is_refused_counts_once);
 	suite_add_tcase(s, t);
 	runner = srunner_create(s);
 	srunner_run_all(runner, CK_ENV);

@@ -51,6 +51,7 @@ static const struct {
 	{ "send buffer", "nothing is relayed" },
 	{ "SO_INCOMING_CPU", "as the CPU map" },
 	{ "locked memory", "the rings are the kernel's" },
+	{ "LimitMEMLOCK", "nothing is locked" },
 	{ "coalescing", "the time alone is set, not the frames" },
 	{ "speed/duplex/autoneg", "half duplex is said" },
 	{ "fs.file-max", "how many are open is looked at" },

@@ -312,9 +312,40 @@ START_TEST(a_default_route_makes_it_the_management_interface)
 		printf("skipped: an interface upon it: the kernel has neither VLAN nor macvlan\n");
 	}
 	setenv("SSH_CONNECTION", "198.18.0.9 40000 198.18.0.1 22", 1);
+	guard_init(&g, &options);
 	ck_assert(!guard_allows(&g, &c, why));
 	setenv("SSH_CONNECTION", "198.18.0.9 40000 198.18.0.3 22", 1);
+	guard_init(&g, &options);
 	ck_assert(guard_allows(&g, &c, why));
+}
+END_TEST
+
+/* This program with "session": the address that it was started by. */
+static int session_print(void)
+{
+	struct guard g;
+
+	guard_init(&g, &options);
+	puts(g.session);
+	return 0;
+}
+
+/* sudo takes SSH_CONNECTION out of the environment of what it starts. */
+START_TEST(a_session_is_known_behind_sudo)
+{
+	char self[256] = "", command[512], got[64] = "";
+	FILE *from;
+
+	ck_assert_int_gt(readlink("/proc/self/exe", self, sizeof(self) - 1), 0);
+	snprintf(command, sizeof(command),
+		 "SSH_CONNECTION='198.18.0.9 40000 198.18.0.1 22' sh -c 'env -u SSH_CONNECTION %s "
+		 "session; true'",
+		 self);
+	from = popen(command, "re");
+	ck_assert_ptr_nonnull(from);
+	ck_assert_ptr_nonnull(fgets(got, sizeof(got), from));
+	ck_assert_int_eq(pclose(from), 0);
+	ck_assert_str_eq(got, "198.18.0.1\n");
 }
 END_TEST
 
@@ -345,19 +376,22 @@ START_TEST(a_running_irqbalance_is_seen)
 }
 END_TEST
 
-int main(void)
+int main(int argc, char **argv)
 {
 	Suite *suite = suite_create("tune_live");
 	TCase *all = tcase_create("all");
 	SRunner *runner;
 	int failed;
 
+	if (argc == 2 && strcmp(argv[1], "session") == 0)
+		return session_print();
 	tcase_add_test(all, apply_verify_rollback_on_a_pair);
 	tcase_add_test(all, killed_in_the_middle_and_rolled_back);
 	tcase_add_test(all, without_rights_it_is_said_and_nothing_changes);
 	tcase_add_test(all, a_read_only_proc_is_said_and_nothing_changes);
 	tcase_add_test(all, a_sys_of_another_namespace_is_seen);
 	tcase_add_test(all, a_default_route_makes_it_the_management_interface);
+	tcase_add_test(all, a_session_is_known_behind_sudo);
 	tcase_add_test(all, a_running_irqbalance_is_seen);
 	tcase_set_timeout(all, 120);
 	suite_add_tcase(suite, all);

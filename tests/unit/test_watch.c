@@ -290,6 +290,35 @@ START_TEST(a_recorded_machine_is_read)
 }
 END_TEST
 
+/* Files that have a line for each CPU. */
+START_TEST(a_thousand_cpus_are_read)
+{
+	struct recorded r = recorded_make("box16-ixgbe-8q");
+	struct watch *w;
+
+	place = (struct watch_place){ 0 };
+	ck_assert_int_eq(
+		run_line("cd %s && echo 0-1023 >sys/devices/system/cpu/online && "
+			 "seq 1024 | awk '{ for (i = 0; i < 15; i++) "
+			 "printf \"%%08x \", i == 12 ? NR - 1 : i == 1; print \"\" }' "
+			 ">proc/net/softnet_stat && mkdir -p proc/net/stat && "
+			 "{ echo entries drop early_drop search_restart insert insert_failed; "
+			 "seq 1024 | awk '{ for (i = 0; i < 17; i++) printf \"%%08x \", i == 1; "
+			 "print \"\" }'; } >proc/net/stat/nf_conntrack",
+			 r.root),
+		0);
+	ck_assert_int_eq(watch_new(&w, r.root, &place), HT_OK);
+	watch_read(w, 1000000, &first);
+	watch_free(w);
+	for (int cpu = 0; cpu < 1024; cpu++) {
+		ck_assert(first.cpu[cpu].has_softnet);
+		ck_assert_int_eq(first.cpu[cpu].softnet[SOFTNET_DROPPED], 1);
+	}
+	ck_assert_int_eq(first.value[V_TRACK_DROP], 1024);
+	recorded_remove(&r);
+}
+END_TEST
+
 START_TEST(a_host_without_files_is_read)
 {
 	struct watch *w;
@@ -873,7 +902,7 @@ START_TEST(threads_elsewhere_are_found)
 		second.threads[i].voluntary++;
 	}
 	place.thread_count = first.thread_count = second.thread_count = WATCH_THREADS;
-	found(FINDING_THREADS, "128 threads");
+	found(FINDING_THREADS, "160 threads");
 	strcpy(place.nics[0].name, "e\xc3\xa4\n");
 	second.nics[0].event[NIC_MISSED] = 3;
 	found(FINDING_NIC, "e???: the NIC dropped 3 packets");
@@ -905,7 +934,9 @@ START_TEST(a_core_that_only_receives_is_found)
 	set_well();
 	second.cpu[1].softirq = 860;
 	second.nics[0].ring_dropped = 77;
-	found(FINDING_SOFTIRQ, "CPU 1 spends 86 % of its time on receiving");
+	found(FINDING_SOFTIRQ, "CPU 1 spends 86 % of its time on receiving and leaves its capture "
+			       "thread too little: 77 packets are lost in the ring; give the NIC "
+			       "more queues (ethtool -L)");
 	second.cpu[1].softirq = 860;
 	found(NONE, "");
 	second.cpu[1].softirq = 850;
@@ -1014,6 +1045,7 @@ int main(void)
 	tcase_add_test(texts, a_driver_says_it_in_its_own_words);
 	tcase_add_unchecked_fixture(hosts, hosts_unpack, hosts_remove);
 	tcase_add_test(hosts, a_recorded_machine_is_read);
+	tcase_add_test(hosts, a_thousand_cpus_are_read);
 	tcase_add_test(hosts, a_host_without_files_is_read);
 	tcase_add_test(hosts, what_cannot_be_read_is_said_once);
 	tcase_add_test(hosts, the_cgroup_is_ours);
