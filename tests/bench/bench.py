@@ -43,6 +43,11 @@ def corpus(path, captures=CAPTURES, all_types=False):
     return count
 
 
+def server(*arguments, **more):
+    """As it is installed: placed."""
+    return lib.Heptap(*arguments, **{"tune": "auto", **more})
+
+
 def process_cpu(pid):
     fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
@@ -116,7 +121,7 @@ class Bench:
         return float(cpu) / int(taken) * 1e6
 
     def receiver_ours(self, name, file, how, rate, count):
-        h = lib.Heptap(self.build / "heptap", self.folder / name, "/nonexistent", top="hep_threads: 1")
+        h = server(self.build / "heptap", self.folder / name, "/nonexistent", top="hep_threads: 1")
         h.start()
         self.warm(count)
         self.tool("bench_send", file or self.file, h.port, count, rate, *([how] if how else []))
@@ -156,7 +161,7 @@ class Bench:
 
     def spooled(self, name, file, count, writers=1):
         """A server that is not running, and the spool of so many messages that it left while there was no database."""
-        h = lib.Heptap(self.build / "heptap", self.folder / name, "/nonexistent", storage=f"writers: {writers}", top="hep_threads: 1")
+        h = server(self.build / "heptap", self.folder / name, "/nonexistent", storage=f"writers: {writers}", top="hep_threads: 1")
         h.start()
         self.tool("bench_send", file, h.port, count, 20_000)
         lib.wait_until(lambda: h.metrics().sum("heptap_received_total") >= count, 30, "all received")
@@ -225,7 +230,7 @@ class Bench:
     def steady(self, letter="d", file=None, rate=20_000, seconds=6):
         figures = []
         for turn in range(self.pairs):
-            h = lib.Heptap(self.build / "heptap", self.folder / f"{letter}s{turn}", self.db.socket, top="hep_threads: 1", storage="writers: 1")
+            h = server(self.build / "heptap", self.folder / f"{letter}s{turn}", self.db.socket, top="hep_threads: 1", storage="writers: 1")
             h.install()
             self.empty(self.db)
             h.start()
@@ -261,7 +266,7 @@ class Bench:
         show("(s) CPU of the threads that receive, auto / off", pairs[1], "at most", 1)
 
     def placed_once(self, name, mode, steady, burst, seconds):
-        h = lib.Heptap(self.build / "heptap", self.folder / name, self.db.socket, top=f"tune: {{ mode: {mode} }}", storage="writers: 1")
+        h = server(self.build / "heptap", self.folder / name, self.db.socket, top=f"tune: {{ mode: {mode} }}", storage="writers: 1")
         h.install()
         self.empty(self.db)
         h.start()
@@ -277,7 +282,7 @@ class Bench:
 
     def placed_burst(self, name, mode, rate, seconds):
         """Without a database, which would take most of both cores."""
-        h = lib.Heptap(self.build / "heptap", self.folder / f"{name}b", "/nonexistent", top=f"tune: {{ mode: {mode} }}")
+        h = server(self.build / "heptap", self.folder / f"{name}b", "/nonexistent", top=f"tune: {{ mode: {mode} }}")
         h.start()
         count = rate * seconds
         self.warm(count)

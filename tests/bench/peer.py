@@ -137,7 +137,7 @@ class Ours:
 
     def __init__(self, options, folder, db):
         self.folder = folder / "heptap"
-        self.h = lib.Heptap(pathlib.Path(options.build) / "heptap", self.folder, db.socket)
+        self.h = lib.Heptap(pathlib.Path(options.build) / "heptap", self.folder, db.socket, tune="auto")
         self.port = self.h.port
 
     def start(self):

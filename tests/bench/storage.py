@@ -53,7 +53,7 @@ class Storage(bench.Bench):
                   f"ratio {statistics.median(a[0] / b[0] for a, b in pairs):.2f}")
 
     def durability(self, name, kind, rate, seconds):
-        h = lib.Heptap(self.build / "heptap", self.folder / name, self.db.socket, top="hep_threads: 1\nmemory: 2G", storage="writers: 1",
+        h = bench.server(self.build / "heptap", self.folder / name, self.db.socket, top="hep_threads: 1\nmemory: 2G", storage="writers: 1",
                        spool_more=f", durability: {kind}")
         h.install()
         self.empty(self.db)
@@ -91,7 +91,7 @@ class Storage(bench.Bench):
         h, kept = self.spooled("j", self.calls, count)
         self.db.query("CREATE DATABASE IF NOT EXISTS v4", None)
         self.db.query("DROP TABLE IF EXISTS sip_capture; " + tables.create(tables.V4, "ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8"), "v4")
-        theirs = lib.Heptap(self.build / "heptap", self.folder / "v4", self.db.socket, database="v4", storage="writers: 1", top="hep_threads: 1")
+        theirs = bench.server(self.build / "heptap", self.folder / "v4", self.db.socket, database="v4", storage="writers: 1", top="hep_threads: 1")
         theirs.install()
         costs = [(self.drain_ours(self.db, h, kept, count)[2], self.drain_bare(self.db, kept, database="v4")[2],
                   self.drain_ours(self.db, theirs, kept, count)[2]) for _ in range(self.pairs)]
@@ -102,7 +102,7 @@ class Storage(bench.Bench):
     def outage(self, seconds=AWAY_S, rate=20_000):
         pairs = []
         for turn in range(min(self.pairs, 3)):
-            h = lib.Heptap(self.build / "heptap", self.folder / f"k{turn}", self.db.socket, storage="writers: 1", top="hep_threads: 1")
+            h = bench.server(self.build / "heptap", self.folder / f"k{turn}", self.db.socket, storage="writers: 1", top="hep_threads: 1")
             h.install()
             self.empty(self.db)
             h.start()
@@ -132,7 +132,7 @@ class Storage(bench.Bench):
 
     def growth(self, millions=20, rate=30_000):
         """A million at a time, all into one partition."""
-        h = lib.Heptap(self.build / "heptap", self.folder / "growth", self.db.socket, storage="writers: 1", top="hep_threads: 1", spool_max="20G")
+        h = bench.server(self.build / "heptap", self.folder / "growth", self.db.socket, storage="writers: 1", top="hep_threads: 1", spool_max="20G")
         h.install()
         self.empty(self.db)
         h.start()

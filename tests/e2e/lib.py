@@ -179,7 +179,8 @@ def unescape(cell):
 # ---- heptap ----
 
 class Heptap:
-    """A server with a configuration of its own."""
+    """A server with a configuration of its own. Unless a test asks for it threads are not placed: all servers that run side by side would have
+    their threads that receive on the same core."""
 
     def __init__(self, binary, folder, db_socket, environment=None, prefix=(), **settings):
         self.binary = str(binary)
@@ -193,16 +194,18 @@ class Heptap:
         self.prefix = prefix  # before the command: where it runs
         self.environment = {**os.environ, **(environment or {})}
         self.settings = {"db_socket": db_socket, "spool": self.folder / "spool", "database": "homer_db", "top": "", "storage": "", "user": "root",
-                         "listener": "", "spool_max": "4G", "spool_more": "", "run_as": "", **settings}
+                         "listener": "", "spool_max": "4G", "spool_more": "", "run_as": "", "tune": "off", **settings}
         self.write()
 
     def write(self, **settings):
         self.settings.update(settings)
         s = self.settings
+        tune = "" if "tune:" in s["top"] else f"tune: {{ mode: {s['tune']} }}"
         self.file.write_text(f"""\
 node: node1
 user: '{s['run_as']}'
 {s['top']}
+{tune}
 hep:
   - name: agents
     listen: ['udp:127.0.0.1:{self.port}', 'tcp:127.0.0.1:{self.port}']

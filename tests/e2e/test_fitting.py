@@ -17,6 +17,10 @@ TREE = "vm2-virtio-1q"  # two CPUs, an interrupt for the only queue of eth0
 MIRROR = "capture:\n  - { name: mirror, interface: %s }\ntune: { mode: %s }"
 
 
+def placed(world, *arguments, **more):
+    return world.heptap(*arguments, tune="auto", **more)
+
+
 def tree(world, name=TREE):
     root = world.folder / name
     subprocess.run(["sh", HOSTS / "unpack.sh", HOSTS / f"{name}.host", root], check=True)
@@ -103,7 +107,7 @@ def with_eth0(function):
 
 
 def mirrored(world, root, mode="auto", name="h", **more):
-    return world.heptap(name, top=MIRROR % ("eth0", mode), environment={"HEPTAP_ROOT": str(root)}, **more)
+    return placed(world, name, top=MIRROR % ("eth0", mode), environment={"HEPTAP_ROOT": str(root)}, **more)
 
 
 # ---- this machine ----
@@ -111,7 +115,7 @@ def mirrored(world, root, mode="auto", name="h", **more):
 def test_threads(world):
     """Every thread is on the cores that `heptap tune plan` names, helpers included."""
     world.database()
-    h = world.heptap()
+    h = placed(world)
     check_places(threads(h.process.pid), plan(h), os.sched_getaffinity(0), [])
     check(" CPUs: " in h.log_text() or "where the kernel puts them" in h.log_text(), h.log_text())
     check_equal(children(h.process.pid), [], "children of a server that moved no interrupt")
@@ -122,7 +126,7 @@ def test_off_and_report(world):
     """Both leave threads where the kernel puts them; report tells what it would do."""
     world.database()
     for mode in ("off", "report"):
-        h = world.heptap(mode, top="tune: { mode: %s }" % mode)
+        h = placed(world, mode, top="tune: { mode: %s }" % mode)
         got = threads(h.process.pid)
         check(len(got) >= 6 and all(on == os.sched_getaffinity(0) for on in got.values()), f"{mode}: {got}")
         check_equal("nothing is placed" in h.log_text(), mode == "report", mode)
@@ -136,7 +140,7 @@ def test_off_and_report(world):
 def test_a_pair_of_interfaces(world):
     """An interface without interrupts, of this machine and of a namespace: its thread has a core, and nothing is moved."""
     world.database()
-    h = world.heptap(top=MIRROR % ("eth0", "auto"))
+    h = placed(world, top=MIRROR % ("eth0", "auto"))
     told = plan(h)
     check_places(threads(h.process.pid), told, os.sched_getaffinity(0), told["nics"][0]["cores"])
     check_equal(children(h.process.pid), [], "children")
@@ -148,7 +152,7 @@ def test_a_smaller_cpuset(world):
     """Of one CPU nothing is placed; the process goes on where it may run."""
     world.database()
     one = min(os.sched_getaffinity(0))
-    h = world.heptap(prefix=("taskset", "-c", str(one)))
+    h = placed(world, prefix=("taskset", "-c", str(one)))
     check_equal(set(map(frozenset, threads(h.process.pid).values())), {frozenset({one})}, "where threads may run")
     check("where the kernel puts them" in h.log_text(), h.log_text())
     check_equal(h.stop(), 0, "exit code")
@@ -157,7 +161,7 @@ def test_a_smaller_cpuset(world):
 def test_limits(world):
     """All files that the hard limit allows, and what that is too little for is said; no core file, whose octets would be messages."""
     world.database()
-    h = world.heptap(prefix=("setpriv", "--bounding-set=-sys_resource", "prlimit", "--nofile=1000:4000"))
+    h = placed(world, prefix=("setpriv", "--bounding-set=-sys_resource", "prlimit", "--nofile=1000:4000"))
     limits = pathlib.Path(f"/proc/{h.process.pid}/limits").read_text()
     check_equal(re.search(r"^Max open files +(\d+) +(\d+)", limits, re.M).groups(), ("4000", "4000"), "open files")
     check_equal(re.search(r"^Max core file size +(\S+)", limits, re.M).group(1), "0", "core file")
@@ -172,7 +176,7 @@ def test_without_rights(world):
         if subprocess.run([*prefix, "true"], capture_output=True).returncode != 0:
             raise Skip(f"not allowed here: {' '.join(prefix)}")
         world.folder.chmod(0o755)
-        h = world.heptap(name, start=False, prefix=prefix)
+        h = placed(world, name, start=False, prefix=prefix)
         h.folder.chmod(0o777)
         h.start()
         check_places(threads(h.process.pid), plan(h), os.sched_getaffinity(0), [])
@@ -266,7 +270,7 @@ def test_killed_while_it_starts(world):
         if comm.read_text() == "irqbalance\n":
             comm.write_text("other\n")
     before = tree_hash(root)
-    h = world.heptap(top="capture:\n  - { name: mirror, interface: enp3s0f0 }", environment={"HEPTAP_ROOT": str(root)}, start=False)
+    h = placed(world, top="capture:\n  - { name: mirror, interface: enp3s0f0 }", environment={"HEPTAP_ROOT": str(root)}, start=False)
     begun = time.monotonic()
     h.start()
     took = time.monotonic() - begun
@@ -331,7 +335,7 @@ def test_split(world):
         (root / f"sys/devices/system/cpu/cpu{cpu}/cache/index3/shared_cpu_list").write_text("0-3\n")
     before = tree_hash(root)
     top = "capture:\n  - { name: mirror, interface: ens3 }\ntune: { placement: split }"
-    h = world.heptap("moved", top=top, environment={"HEPTAP_ROOT": str(root)})
+    h = placed(world, "moved", top=top, environment={"HEPTAP_ROOT": str(root)})
     told = plan(h, "--root", str(root))["nics"][0]
     check_equal((told["cores"], told["apart"], told["channels"], {i["cpu"] for i in told["interrupts"] if i["queue"] >= 0}), ([1], 1, 1, {0}), "plan")
     check_equal(([irq(root, n) for n in (27, 28, 29, 30)], threads(h.process.pid)["ht-cap-0"]), (["0"] * 4, {1}), "interrupts and thread")
@@ -344,7 +348,7 @@ def test_split(world):
         for name in ("smp_affinity_list", "effective_affinity_list"):
             (root / f"proc/irq/{number}/{name}").write_text("1\n")
     before = tree_hash(root)
-    h = world.heptap("stays", top=top, environment={"HEPTAP_ROOT": str(root)})
+    h = placed(world, "stays", top=top, environment={"HEPTAP_ROOT": str(root)})
     check_equal((threads(h.process.pid)["ht-cap-0"], tree_hash(root)), ({0}, before), "thread and files")
     check("1 of 1 threads are beside where theirs are" in h.log_text(), h.log_text())
     check_equal(h.stop(), 0, "exit code")
@@ -358,7 +362,7 @@ def test_the_management_interface(world):
     (root / "proc/net/route").write_text("Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n"
                                          "eth0\t00000000\t0100000A\t0003\t0\t0\t0\t00000000\t0\t0\t0\n")
     before = tree_hash(root)
-    h = world.heptap(top="capture:\n  - { name: mirror, interface: eth0 }", environment={"HEPTAP_ROOT": str(root)})
+    h = placed(world, top="capture:\n  - { name: mirror, interface: eth0 }", environment={"HEPTAP_ROOT": str(root)})
     check_equal((tree_hash(root), children(h.process.pid)), (before, []), "files and children")
     check("stay where they are: the NIC of the default route is left alone" in h.log_text(), h.log_text())
     check_equal(h.stop(), 0, "exit code")
@@ -418,7 +422,7 @@ def while_it_stands(h, packets):
 def test_few_senders(world):
     """One agent keeps one of four threads busy. When that loses datagrams they are dealt by chance within a minute, and that is said."""
     world.database()
-    h = world.heptap(top="hep_threads: 4")
+    h = placed(world, top="hep_threads: 4")
     one = hep3(sip(1, size=400))
     check_equal(sum(n > 0 for n in while_it_stands(h, [one] * 400)), 1, "sockets with something, by hash")
     while_it_stands(h, [one] * 40000)
@@ -441,7 +445,7 @@ def ends_with(h, text):
 
 def requiring(world, root, interface, words, name):
     top = f"capture:\n  - {{ name: mirror, interface: {interface} }}\ntune: {{ require: [{words}] }}"
-    return world.heptap(name, top=top, environment={"HEPTAP_ROOT": str(root)}, start=False)
+    return placed(world, name, top=top, environment={"HEPTAP_ROOT": str(root)}, start=False)
 
 
 @with_eth0
@@ -475,7 +479,7 @@ def test_required_buffers(world):
         raise Skip("net.core.rmem_max is large here")
     world.database()
     world.folder.chmod(0o755)
-    h = world.heptap(prefix=("setpriv", "--reuid=nobody", "--clear-groups", "--bounding-set=-all"), top="tune: { require: [buffers] }", start=False)
+    h = placed(world, prefix=("setpriv", "--reuid=nobody", "--clear-groups", "--bounding-set=-all"), top="tune: { require: [buffers] }", start=False)
     h.folder.chmod(0o777)
     ends_with(h, "tune.require: buffers: hep agents")
 
@@ -483,6 +487,6 @@ def test_required_buffers(world):
 def test_not_pinned(world):
     """tune.pin: false leaves threads where the kernel puts them."""
     world.database()
-    h = world.heptap(top="tune: { pin: false }")
+    h = placed(world, top="tune: { pin: false }")
     check(all(on == os.sched_getaffinity(0) for on in threads(h.process.pid).values()), "where threads may run")
     check_equal(h.stop(), 0, "exit code")

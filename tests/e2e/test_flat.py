@@ -73,21 +73,23 @@ def flat_connections(world, total, rate):
     world.database(["--innodb-flush-log-at-trx-commit=2"])
     h = world.heptap(top=SMALL_TABLES)
     path = packets(world.folder)
-    sizes = []
+    sizes, before = [], descriptors(h.process.pid)
     load = subprocess.Popen([sender(), str(path), str(h.port), str(total), str(rate), "tcp:1"], stdout=subprocess.PIPE)
     while load.poll() is None:
         time.sleep(0.5)
-        sizes.append((h.metrics().sum("heptap_received_total"), resident(h.process.pid), descriptors(h.process.pid)))
+        sizes.append((h.metrics().sum("heptap_received_total"), resident(h.process.pid)))
     check_equal(load.wait(), 0, "the sender")
     m = h.wait_at_rest(total, 120)
     m.check_exact()
     check_equal(m.sum("heptap_accepted_total"), total, "messages")
     check(m.sum("heptap_connections_total") >= total and m.sum("heptap_connections") <= 1, "connections")
-    warm = [max(s[i] for s in sizes if s[0] < total * 0.3) for i in (1, 2)]
-    end = [max(s[i] for s in sizes if s[0] > total * 0.7) for i in (1, 2)]
-    print(f"        {total} connections of one message: {warm[0]:.1f} MiB and {warm[1]} descriptors in the first third, {end[0]:.1f} MiB and {end[1]} in the last")
-    check(end[0] < warm[0] + 2, f"memory grew from {warm[0]:.1f} to {end[0]:.1f} MiB")
-    check(end[1] < warm[1] + 20, f"descriptors grew from {warm[1]} to {end[1]}")
+    warm = max(size for seen, size in sizes if seen < total * 0.3)
+    end = max(size for seen, size in sizes if seen > total * 0.7)
+    after = descriptors(h.process.pid)  # how many are open meanwhile is up to the load of the machine
+    print(f"        {total} connections of one message: {warm:.1f} MiB in the first third, {end:.1f} MiB in the last; "
+          f"{before} descriptors before, {after} after")
+    check(end < warm + 2, f"memory grew from {warm:.1f} to {end:.1f} MiB")
+    check(after <= before + 5, f"descriptors grew from {before} to {after}")
     check_equal(h.stop(), 0, "exit code")
 
 
