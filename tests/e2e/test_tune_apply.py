@@ -734,7 +734,7 @@ def test_export(world):
 def test_recorded_notrack(world):
     """Asked for, and refused with the reason where connection tracking is not loaded, nft is not there or the table is another's."""
     root, h = recorded(world, "vm4-virtio-2q")
-    h.file.write_text(h.file.read_text() + "tune: { manage_notrack: true }\n")
+    h.write(top=h.settings["top"] + "\ntune: { manage_notrack: true }")
     table, count = root / "nft/heptap", root / "proc/sys/net/netfilter/nf_conntrack_count"
     count.unlink(missing_ok=True)
 

@@ -935,8 +935,8 @@ START_TEST(a_core_that_only_receives_is_found)
 	second.cpu[1].softirq = 860;
 	second.nics[0].ring_dropped = 77;
 	found(FINDING_SOFTIRQ, "CPU 1 spends 86 % of its time on receiving and leaves its capture "
-			       "thread too little: 77 packets are lost in the ring; give the NIC "
-			       "more queues (ethtool -L)");
+			       "thread too little: 77 packets are lost in the ring; with "
+			       "tune.placement: split");
 	second.cpu[1].softirq = 860;
 	found(NONE, "");
 	second.cpu[1].softirq = 850;
