@@ -378,13 +378,15 @@ END_TEST
 
 int main(int argc, char **argv)
 {
-	Suite *suite = suite_create("tune_live");
-	TCase *all = tcase_create("all");
 	SRunner *runner;
+	Suite *suite;
+	TCase *all;
 	int failed;
 
 	if (argc == 2 && strcmp(argv[1], "session") == 0)
 		return session_print();
+	suite = suite_create("tune_live");
+	all = tcase_create("all");
 	tcase_add_test(all, apply_verify_rollback_on_a_pair);
 	tcase_add_test(all, killed_in_the_middle_and_rolled_back);
 	tcase_add_test(all, without_rights_it_is_said_and_nothing_changes);
