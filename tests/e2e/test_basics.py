@@ -141,7 +141,7 @@ def test_reload(world):
     h.write(listener="allow: [nonsense]")
     os.kill(h.process.pid, signal.SIGHUP)
     wait_until(lambda: "everything stays as it was" in h.log_text(), 10, "refused reload")
-    check(f"{h.file}:8:13: hep[].allow[]: " in h.log_text(), "line and column: " + h.log_text()[-500:])
+    check(f"{h.file}:9:13: hep[].allow[]: " in h.log_text(), "line and column: " + h.log_text()[-500:])
     h.send([hep3(sip(2))])
     wait_until(lambda: h.metrics().sum("heptap_denied_total", reason="allow") == 2, 10, "the old list still counts")
     h.metrics().check_exact()

@@ -263,7 +263,7 @@ def test_a_stream_that_is_held_up_does_not_disturb_another(world):
     wait_until(lambda: h.metrics().sum("heptap_retries_total") >= 4, 60, "the old ones are tried")
     m = h.metrics()
     m.check_no_negative()
-    log = h.log_text().split(" ready in ")[-1]
+    log = h.log_text().split(" cores, ")[-1]
     check_equal((log.count("rows wait in the spool"), log.count("stores again"), m.sum("heptap_db_up"), m.sum("heptap_rejected_total")),
                 (1, 0, 0, 0), "lines in the log, up, rejected:\n" + log)
     db.query("DROP TRIGGER poison")

@@ -42,7 +42,7 @@ def told(h):
 
 
 def of_this_start(h):
-    return h.log_text().split(" ready in ")[-1]
+    return h.log_text().split(" cores, ")[-1]
 
 
 # ---- segments ----

@@ -642,6 +642,13 @@ START_TEST(the_journal_is_synced_before_each_write)
 }
 END_TEST
 
+/* What is killed and traced does not see more in a sanitizer. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define KILL_EACH 7
+#else
+#define KILL_EACH 1
+#endif
+
 START_TEST(a_kill_anywhere_in_apply_can_be_rolled_back)
 {
 	unsigned steps, changed = 0;
@@ -649,7 +656,7 @@ START_TEST(a_kill_anywhere_in_apply_can_be_rolled_back)
 	int err;
 
 	machine_make(&m);
-	for (steps = 0; kill_after(&m, steps, false); steps++) {
+	for (steps = 0; kill_after(&m, steps, false); steps += KILL_EACH) {
 		changed += !is_as_before(&m);
 		err = machine_rollback(&m);
 		ck_assert_msg(err == HT_OK || err == -ENOENT, "after %u: %s", steps,
@@ -661,7 +668,7 @@ START_TEST(a_kill_anywhere_in_apply_can_be_rolled_back)
 		ck_assert_int_eq(access(m.at.other, F_OK), -1);
 	}
 	ck_assert_int_gt(steps, 5 * CHANGES);
-	ck_assert_int_gt(changed, steps / 2); /* it was at work */
+	ck_assert_int_gt(changed * KILL_EACH, steps / 2); /* it was at work */
 	machine_remove(&m);
 }
 END_TEST
@@ -674,7 +681,7 @@ START_TEST(a_kill_anywhere_in_rollback_can_be_rolled_back)
 	int err;
 
 	machine_make(&m);
-	for (; is_killed; steps++) {
+	for (; is_killed; steps += KILL_EACH) {
 		ck_assert_int_eq(machine_apply(&m, changes, CHANGES), HT_OK);
 		is_killed = kill_after(&m, steps, true);
 		err = machine_rollback(&m);
