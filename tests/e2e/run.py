@@ -16,11 +16,11 @@ import traceback
 import lib
 
 # those with the longest tests first
-MODULES = ["test_basics", "test_events", "test_watch", "test_match", "test_retention", "test_schema", "test_diskfaults", "test_dbfaults",
-           "test_overload", "test_faults", "test_corpus", "test_torture", "test_hostile", "test_tcp", "test_control", "test_mirror",
-           "test_import", "test_rtcp", "test_tables", "test_errors", "test_live", "test_flat", "test_burst", "test_backlog", "test_replay",
-           "test_memory", "test_statistics", "test_routes", "test_legs", "test_decisions", "test_tune", "test_tune_apply",
-           "test_fitting"]
+MODULES = ["test_basics", "test_fitting", "test_events", "test_watch", "test_match", "test_retention", "test_schema", "test_diskfaults",
+           "test_dbfaults", "test_overload", "test_faults", "test_corpus", "test_torture", "test_hostile", "test_tcp", "test_control",
+           "test_mirror", "test_import", "test_rtcp", "test_tables", "test_errors", "test_live", "test_flat", "test_burst",
+           "test_backlog", "test_replay", "test_memory", "test_statistics", "test_routes", "test_legs", "test_decisions", "test_tune",
+           "test_tune_apply"]
 
 
 # ThreadSanitizer, which is the slowest, sees nothing in these that it does not see in others: one thread, or those of every server.
