@@ -54,6 +54,13 @@ OBJ     := $(SRC:%.c=$(B)/%.o)
 HEADERS := $(wildcard capture/*.h hep/*.h storage/*.h tune/*.h web-sql/*.h conf/*.h)
 T       ?=
 UNIT    := $(foreach t,$(wildcard tests/unit/test_*.c),$(if $(T),$(if $(findstring $(T),$(t)),$(t:%.c=$(B)/%)),$(t:%.c=$(B)/%)))
+# Of one thread, so that ThreadSanitizer has nothing to look at; T=name runs them all the same.
+ALONE   := apply block bpf conf crash_classes cursor decode decode_corpus ethtool export facts filter_random filter_regex frame hep_codec hep_legacy \
+	   host_plan inflate journal json knobs node packets pcap_file placement plan round_trip rtcp rtcp_packets sctp sdp sip sip_stream \
+	   spool_model stream tcp trim websocket
+ifeq ($(MODE)$(T),tsan)
+UNIT    := $(filter-out $(ALONE:%=$(B)/tests/unit/test_%),$(UNIT))
+endif
 FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 BENCHES := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/*.c))
 

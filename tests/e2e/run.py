@@ -25,7 +25,7 @@ MODULES = ["test_basics", "test_fitting", "test_events", "test_watch", "test_mat
 
 # ThreadSanitizer, which is the slowest, sees nothing in these that it does not see in others: one thread, or those of every server.
 NOT_FOR_TSAN = ("test_import", "test_match", "test_schema", "test_tables", "test_torture", "test_routes", "test_retention", "test_errors",
-                "test_replay", "test_tune", "test_tune_apply")
+                "test_replay", "test_tune", "test_tune_apply", "test_fitting")
 
 
 def tests(prefix):
